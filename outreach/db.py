@@ -1,0 +1,77 @@
+"""The one way to the database: an engine per process, and `transaction()`, the only place that commits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from outreach.embedded import recall
+from outreach.errors import Unavailable
+from outreach.settings import get_settings
+
+
+def database_url() -> str:
+    """Return the URL in use: the setting, or that of the embedded server which runs on OUTREACH_HOME."""
+    settings = get_settings()
+    if settings.database_url:
+        url = settings.database_url.get_secret_value()
+    else:
+        url = recall(settings.home).get("database_url", "")
+    if not url:
+        raise Unavailable(
+            "No database: set OUTREACH_DATABASE_URL, or run `outreach up`, which brings an embedded PostgreSQL."
+        )
+    # `postgres://` and `postgresql://` are what people have at hand; the driver is psycopg 3.
+    scheme, rest = url.split("://", 1)
+    return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else url
+
+
+@lru_cache
+def engine() -> Engine:
+    """Return the engine of this process."""
+    settings = get_settings()
+    return make_engine(database_url(), pool_size=settings.database_pool_size)
+
+
+def make_engine(url: str, *, pool_size: int = 5) -> Engine:
+    """Return an engine with our conventions: JSON by orjson, UTC, connections checked before use."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+        },
+    )
+
+
+@contextmanager
+def transaction(**options: Any) -> Iterator[Session]:
+    """Open a session, commit when the block ends well, roll back when it does not, then wake whom it asked to.
+
+    Raises `Unavailable` when the server cannot be reached.
+    """
+    try:
+        with Session(engine(), expire_on_commit=False, **options) as session, session.begin():
+            yield session
+    except OperationalError as error:
+        if error.connection_invalidated or "connection" in str(error.orig).lower():
+            raise Unavailable("The database cannot be reached; try again in a moment.") from error
+        raise
+
+
+def forget_engine() -> None:
+    """Drop this process's engine: after a fork, and between tests."""
+    if engine.cache_info().currsize:
+        engine().dispose(close=False)
+    engine.cache_clear()

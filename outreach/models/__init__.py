@@ -1,0 +1,48 @@
+"""The tables, one file per aggregate: fields, constraints and status transitions; no queries, no I/O."""
+
+from outreach.models.base import Base
+from outreach.models.campaigns import Campaign, CheckIn, Playbook, Template
+from outreach.models.catalogue import Order, OrderItem, Product, UsageEvent
+from outreach.models.customers import Consent, Customer, Suppression
+from outreach.models.inbound import DeskAction, InboundEvent, Response
+from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
+from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
+from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
+from outreach.models.segments import AudienceChange, AudienceMember, Segment, SegmentVersion
+
+__all__ = [
+    "PROBLEM_TRANSITIONS",
+    "ApiKey",
+    "Attempt",
+    "AudienceChange",
+    "AudienceMember",
+    "AuditEntry",
+    "Base",
+    "Campaign",
+    "CheckIn",
+    "Chunk",
+    "ClockOffset",
+    "Consent",
+    "Customer",
+    "DeliveryEvent",
+    "DepartmentTask",
+    "DeskAction",
+    "InboundEvent",
+    "Message",
+    "Notice",
+    "Operator",
+    "OperatorSession",
+    "Order",
+    "OrderItem",
+    "Playbook",
+    "Problem",
+    "ProblemUpdate",
+    "Product",
+    "Response",
+    "Segment",
+    "SegmentVersion",
+    "Suppression",
+    "Template",
+    "Ticket",
+    "UsageEvent",
+]

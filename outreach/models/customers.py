@@ -1,0 +1,73 @@
+"""Whom we serve, what may be said to them and which addresses are barred."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+
+from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
+from outreach.vocabulary import Channel, NoticeClass, SuppressionReason
+
+
+class Customer(Base):
+    """A person or household we serve; phones are E.164, times UTC, country ISO 3166-1 alpha-2."""
+
+    __tablename__ = "customers"
+
+    id: Mapped[int] = bigint_key()
+    external_id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str | None]
+    email: Mapped[str | None] = mapped_column(index=True)
+    phone: Mapped[str | None] = mapped_column(index=True)
+    locale: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    address_line1: Mapped[str | None]
+    address_line2: Mapped[str | None]
+    city: Mapped[str | None]
+    region: Mapped[str | None]
+    postal_code: Mapped[str | None]
+    country: Mapped[str | None]
+    attributes: Mapped[dict[str, Any]] = json_object()
+    created_at: Mapped[datetime] = created()
+    updated_at: Mapped[datetime] = created()
+    erased_at: Mapped[datetime | None]
+
+
+class Suppression(Base):
+    """A standing ban on one address; lifting it keeps the row."""
+
+    __tablename__ = "suppressions"
+
+    id: Mapped[int] = bigint_key()
+    channel: Mapped[Channel] = word(Channel)
+    address: Mapped[str]
+    reason: Mapped[SuppressionReason] = word(SuppressionReason)
+    source: Mapped[str]
+    created_at: Mapped[datetime] = created()
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str | None]
+
+    __table_args__ = (
+        Index(
+            "uq_suppressions_channel_address",
+            "channel",
+            "address",
+            unique=True,
+            postgresql_where=text("lifted_at IS NULL"),
+        ),
+    )
+
+
+class Consent(Base):
+    """One act of consent or refusal; the newest by the person's own time holds, refusal wins ties."""
+
+    __tablename__ = "consents"
+
+    id: Mapped[int] = bigint_key()
+    customer_id: Mapped[int] = mapped_column(ForeignKey("customers.id", ondelete="CASCADE"), index=True)
+    channel: Mapped[Channel] = word(Channel)
+    notice_class: Mapped[NoticeClass | None] = word(NoticeClass, nullable=True)
+    allowed: Mapped[bool]
+    acted_at: Mapped[datetime]
+    source: Mapped[str]
+    wording: Mapped[str | None]

@@ -1,0 +1,99 @@
+"""Every setting, read once from `OUTREACH_*` variables and `.env`; secrets never print themselves."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One value per setting; `docs/settings.md` lists them and a test keeps that list complete."""
+
+    model_config = SettingsConfigDict(env_prefix="OUTREACH_", env_file=".env", extra="ignore")
+
+    home: Path = Field(
+        default=Path.home() / ".local/share/outreach",
+        description="Where the embedded engines keep their data.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="A PostgreSQL server (15 or newer); unset: the embedded one of `outreach up`.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="A Redis server; unset: the embedded one of `outreach up`."
+    )
+    database_pool_size: int = Field(default=10, description="Connections that one process keeps at the most.")
+    statement_timeout_seconds: float = Field(
+        default=60, description="Longest statement of a request; bulk work sets its own."
+    )
+
+    public_url: str = Field(
+        default="http://127.0.0.1:8321",
+        description="The address customers and providers use; webhook signatures are checked against it.",
+    )
+    api_host: str = Field(default="127.0.0.1", description="The address the API listens on.")
+    api_port: int = Field(default=8321, description="The port the API listens on.")
+    secret_key: SecretStr | None = Field(
+        default=None, description="Signs links and sessions; `outreach up` makes one in OUTREACH_HOME."
+    )
+    organisation: str = Field(default="Your company", description="The name customers know you by.")
+    postal_address: str = Field(default="", description="Shown in every email, as the law of most countries asks.")
+
+    email_provider: str = Field(default="sendgrid", description="`sendgrid` or `smtp`.")
+    email_from: str = Field(default="care@example.com", description="The From address of notices.")
+    email_reply_domain: str = Field(
+        default="reply.example.com",
+        description="Domain of the Reply-To addresses; its mail goes to the inbound parse.",
+    )
+    sendgrid_url: str = Field(default="https://api.sendgrid.com", description="Base address of the SendGrid API.")
+    sendgrid_api_key: SecretStr | None = Field(default=None, description="Key of the SendGrid API.")
+    sendgrid_webhook_public_key: str | None = Field(
+        default=None, description="Verifies SendGrid's event webhook; two, parted by a comma, while rotating."
+    )
+    sendgrid_inbound_token: SecretStr | None = Field(
+        default=None, description="Secret part of the inbound parse address that you give to SendGrid."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None, description="smtp://user:password@host:port or smtps://…, for `email_provider=smtp`."
+    )
+
+    twilio_url: str = Field(default="https://api.twilio.com", description="Base address of the Twilio API.")
+    twilio_account_sid: str | None = Field(default=None, description="Account identifier at Twilio.")
+    twilio_auth_token: SecretStr | None = Field(
+        default=None, description="Authenticates calls to Twilio and verifies its webhooks."
+    )
+    sms_from: str = Field(default="", description="Sending number (E.164) or Messaging Service identifier.")
+
+    lob_url: str = Field(default="https://api.lob.com", description="Base address of the Lob API.")
+    lob_api_key: SecretStr | None = Field(default=None, description="Key of the Lob API.")
+    lob_webhook_secret: SecretStr | None = Field(default=None, description="Verifies Lob's webhooks.")
+    postcard_from: str = Field(default="", description="Return address: name|line 1|city|region|postal code|country.")
+
+    desk_webhook_secret: SecretStr | None = Field(
+        default=None, description="Verifies the generic desk's webhooks (Standard Webhooks, `whsec_…`)."
+    )
+    zendesk_url: str | None = Field(default=None, description="Base address of your Zendesk.")
+    zendesk_email: str | None = Field(default=None, description="The agent whose API token is used.")
+    zendesk_api_token: SecretStr | None = Field(default=None, description="API token of that agent.")
+    zendesk_webhook_secret: SecretStr | None = Field(default=None, description="Verifies Zendesk's webhooks.")
+
+    email_messages_per_call: int = Field(
+        default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service and below."
+    )
+    provider_connections: int = Field(default=16, description="Connections per process to one provider.")
+    provider_timeout_seconds: float = Field(default=20, description="Total time of one provider call.")
+    lease_seconds: float = Field(default=60, description="How long a claimed chunk stays with its worker.")
+    reconcile_grace_seconds: float = Field(
+        default=900,
+        description="Silence before an unknown outcome is looked up; longer than any credible pause.",
+    )
+    tick_seconds: float = Field(default=2, description="How often beat wakes the sweeps.")
+    demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
+    log_level: str = Field(default="INFO", description="Lowest level that is logged.")
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Return the settings of this process; tests call `get_settings.cache_clear()` after changing them."""
+    return Settings()

@@ -1,0 +1,119 @@
+"""One real PostgreSQL and one real Redis for the whole run; a clean database for each test that wants one.
+
+`session` runs inside a transaction that is rolled back. `database` is a database of its own (a clone of
+the migrated template) for tests that commit, start processes or break things.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
+
+from outreach import db, embedded, queue
+from outreach.db import make_engine
+from outreach.schema import migrate
+from outreach.settings import get_settings
+
+SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[dict[str, str]]:
+    """The URLs of the run's own PostgreSQL and Redis."""
+    home = Path(tempfile.mkdtemp(prefix="outreach-test-"))
+    home.chmod(0o711)
+    try:
+        yield {
+            "database_url": embedded.start_postgres(home, durable=False),
+            "redis_url": embedded.start_redis(home),
+            "home": str(home),
+        }
+    finally:
+        embedded.destroy(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template_database(engines: dict[str, str]) -> str:
+    """The name of a migrated, empty database that nobody is connected to."""
+    url = make_url(engines["database_url"])
+    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("CREATE DATABASE outreach_template"))
+    engine = make_engine(url.set(database="outreach_template").render_as_string(hide_password=False))
+    migrate(engine)
+    engine.dispose()
+    return "outreach_template"
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith("OUTREACH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OUTREACH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OUTREACH_SECRET_KEY", "a test key that nobody else uses")
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    db.forget_engine()
+    queue.celery_app.cache_clear()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def database(engines: dict[str, str], template_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a database of the test's own; the settings point to it and to a Redis of the test's own number."""
+    url = make_url(engines["database_url"])
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template_database}"))
+    own = url.set(database=name).render_as_string(hide_password=False)
+    monkeypatch.setenv("OUTREACH_DATABASE_URL", own)
+    monkeypatch.setenv("OUTREACH_REDIS_URL", engines["redis_url"])
+    _forget()
+    yield own
+    db.forget_engine()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def rollback_engine(engines: dict[str, str], template_database: str) -> Iterator[Engine]:
+    """An engine on a database in which every test's work is rolled back."""
+    url = make_url(engines["database_url"])
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE outreach_rollback TEMPLATE {template_database}"))
+    admin.dispose()
+    engine = make_engine(url.set(database="outreach_rollback").render_as_string(hide_password=False))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(rollback_engine: Engine) -> Iterator[Session]:
+    """A session whose work is rolled back after the test."""
+    with rollback_engine.connect() as connection, connection.begin() as transaction:
+        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+            yield session
+        transaction.rollback()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.exists():
+        pytest.skip("the real data of ../shared/data are not here")
+    return SHARED_DATA
