@@ -70,8 +70,8 @@ def transaction(**options: Any) -> Iterator[Session]:
         raise
 
 
-def forget_engine() -> None:
-    """Drop this process's engine: after a fork, and between tests."""
+def forget_engine(*, after_fork: bool = False) -> None:
+    """Drop this process's engine; after a fork its connections belong to the parent and stay open."""
     if engine.cache_info().currsize:
-        engine().dispose(close=False)
+        engine().dispose(close=not after_fork)
     engine.cache_clear()

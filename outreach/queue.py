@@ -117,4 +117,4 @@ def _continue_correlation(task: Any = None, **_: Any) -> None:
 
 @worker_process_init.connect(weak=False)
 def _fresh_engine(**_: Any) -> None:
-    forget_engine()
+    forget_engine(after_fork=True)

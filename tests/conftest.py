@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
 from outreach import db, embedded, queue
@@ -40,12 +41,17 @@ def engines() -> Iterator[dict[str, str]]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def _as_administrator(url: URL, statement: str) -> None:
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
 @pytest.fixture(scope="session")
 def template_database(engines: dict[str, str]) -> str:
     """The name of a migrated, empty database that nobody is connected to."""
     url = make_url(engines["database_url"])
-    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("CREATE DATABASE outreach_template"))
+    _as_administrator(url, "CREATE DATABASE outreach_template")
     engine = make_engine(url.set(database="outreach_template").render_as_string(hide_password=False))
     migrate(engine)
     engine.dispose()
@@ -75,28 +81,21 @@ def database(engines: dict[str, str], template_database: str, monkeypatch: pytes
     """The URL of a database of the test's own; the settings point to it and to a Redis of the test's own number."""
     url = make_url(engines["database_url"])
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template_database}"))
+    _as_administrator(url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
     own = url.set(database=name).render_as_string(hide_password=False)
     monkeypatch.setenv("OUTREACH_DATABASE_URL", own)
     monkeypatch.setenv("OUTREACH_REDIS_URL", engines["redis_url"])
     _forget()
     yield own
-    db.forget_engine()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    _forget()
+    _as_administrator(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
 def rollback_engine(engines: dict[str, str], template_database: str) -> Iterator[Engine]:
     """An engine on a database in which every test's work is rolled back."""
     url = make_url(engines["database_url"])
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE outreach_rollback TEMPLATE {template_database}"))
-    admin.dispose()
+    _as_administrator(url, f"CREATE DATABASE outreach_rollback TEMPLATE {template_database}")
     engine = make_engine(url.set(database="outreach_rollback").render_as_string(hide_password=False))
     yield engine
     engine.dispose()
