@@ -32,7 +32,7 @@ class DeskEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeskTicket:
-    """One customer's case. `problem_reference` is the desk's own reference of the problem that it belongs to."""
+    """One customer's case; `problem_reference` is the desk's own reference of the problem behind it."""
 
     reference: str
     subject: str | None = None
@@ -81,9 +81,8 @@ class DeskEvent:
 class DeskClient(Protocol):
     """What we ask of a help desk.
 
-    Every method raises `Unavailable` when the same request may succeed later (the desk is down, or asks us to slow
-    down; the message says for how long), and another `OutreachError` when it never will. Nothing retries inside:
-    the caller re-schedules.
+    Every method raises `Unavailable` when the same request may succeed later (the desk is down, or asks us to
+    slow down), and another `OutreachError` when it never will. Nothing retries inside: the caller re-schedules.
     """
 
     def open_ticket(

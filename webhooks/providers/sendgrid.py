@@ -1,0 +1,152 @@
+"""SendGrid's event webhook: what became of emails, in batches. Answers of customers: `inbound_mail.py`.
+
+https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from outreach.errors import NotAuthenticated
+from outreach.vocabulary import EventKind, SuppressionReason
+from webhooks.providers.base import MESSAGE_ID_FIELD, Malformed, ParsedBatch, ParsedEvent
+from webhooks.providers.inbound_mail import parse_inbound
+from webhooks.signatures import require_match, single_header, usable
+from webhooks.wire import digest, excerpt, identifier, load_json, moment, storable, text
+
+__all__ = ["BARRING_DROPS", "KINDS", "parse_events", "parse_inbound", "verify", "verify_inbound"]
+
+SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP = "X-Twilio-Email-Event-Webhook-Timestamp"
+
+KINDS: dict[str, EventKind] = {
+    "processed": EventKind.QUEUED,
+    "dropped": EventKind.REJECTED,
+    "deferred": EventKind.DEFERRED,
+    "delivered": EventKind.DELIVERED,
+    "bounce": EventKind.BOUNCED,
+    "blocked": EventKind.BOUNCED,
+    "open": EventKind.OPENED,
+    "click": EventKind.CLICKED,
+    "spamreport": EventKind.COMPLAINED,
+    "unsubscribe": EventKind.UNSUBSCRIBED,
+    "group_unsubscribe": EventKind.UNSUBSCRIBED,
+    "group_resubscribe": EventKind.UNKNOWN,  # consent comes back only through us: kept, never acted on
+}
+
+# Why SendGrid dropped a message instead of sending it, where that says something about the address.
+BARRING_DROPS: dict[str, SuppressionReason] = {
+    "unsubscribed address": SuppressionReason.OPTED_OUT_AT_PROVIDER,
+    "bounced address": SuppressionReason.HARD_BOUNCE,
+    "spam reporting address": SuppressionReason.COMPLAINT,
+    "invalid": SuppressionReason.HARD_BOUNCE,
+}
+
+
+def verify(headers: Mapping[str, str], body: bytes, public_keys: Sequence[str]) -> None:
+    """Refuse unless one key verifies the ECDSA signature over timestamp header and raw body.
+
+    No window: SendGrid retries for 24 hours and does not say whether it stamps retries anew; the dedupe key
+    is what defends against repetition.
+    """
+    accepted = usable(public_keys, "SendGrid webhook public key")
+    timestamp = single_header(headers, TIMESTAMP)
+    try:
+        signature = base64.b64decode(single_header(headers, SIGNATURE), validate=True)
+    except (binascii.Error, ValueError):
+        raise NotAuthenticated("The signature is not base64.", where=SIGNATURE) from None
+    signed = timestamp.encode("utf-8", "replace") + body
+    if not any(_verifies(key, signature, signed) for key in accepted):
+        raise NotAuthenticated("The signature is wrong.", where=SIGNATURE)
+
+
+def verify_inbound(token: str, tokens: Sequence[str]) -> None:
+    """Refuse unless the secret part of the inbound parse address is one of `tokens`."""
+    require_match(token, usable(tokens, "SendGrid inbound token"), "token")
+
+
+def parse_events(body: bytes, now: datetime | None = None) -> ParsedBatch:
+    """Return the events of a batch in their order; an element that cannot be read never rejects the others."""
+    try:
+        elements = load_json(body)
+    except ValueError as error:
+        return ParsedBatch((), (Malformed("body", str(error), excerpt(body)),))
+    if not isinstance(elements, list):
+        reason = f"the body is a JSON {type(elements).__name__}, not a list of events"
+        return ParsedBatch((), (Malformed("body", reason, excerpt(body)),))
+    events: list[ParsedEvent] = []
+    malformed: list[Malformed] = []
+    for index, element in enumerate(elements):
+        if not isinstance(element, dict):
+            malformed.append(Malformed(f"[{index}]", "not an object", excerpt(element)))
+        elif (word := text(element.get("event"), 50)) is None:
+            malformed.append(Malformed(f"[{index}].event", "missing or not a word", excerpt(element)))
+        else:
+            events.append(_event(element, word, now))
+    return ParsedBatch(tuple(events), tuple(malformed))
+
+
+def _event(raw: dict[str, Any], word: str, now: datetime | None) -> ParsedEvent:
+    """Return one event; `sg_event_id` is not its key, because it may change when SendGrid repeats itself."""
+    message_id = identifier(raw.get(MESSAGE_ID_FIELD))
+    sendgrid_id = text(raw.get("sg_message_id"), 200)
+    address = text(raw.get("email"), 320)
+    reason = text(raw.get("reason")) or text(raw.get("response"))
+    which = raw.get("url") or raw.get("reason") or raw.get("response") or raw.get("attempt")
+    return ParsedEvent(
+        message_id=message_id,
+        # The part before the first dot is what the send call answered (X-Message-Id).
+        provider_id=sendgrid_id.partition(".")[0] if sendgrid_id else None,
+        key=digest(message_id or address, word, raw.get("timestamp"), sendgrid_id, which),
+        kind=KINDS.get(word.lower(), EventKind.UNKNOWN),
+        at=moment(raw.get("timestamp"), now),
+        detail=_detail(raw, word, reason),
+        bars=_bars(raw, word.lower(), reason),
+        address=address,
+        machine=raw.get("sg_machine_open") in (True, "true", "True", 1, "1"),
+        raw=storable(raw),
+    )
+
+
+def _detail(raw: dict[str, Any], word: str, reason: str | None) -> str:
+    parts = [word, text(raw.get("type"), 50), text(raw.get("bounce_classification"), 50), text(raw.get("status"), 20)]
+    head = " ".join(part for part in parts if part)
+    return f"{head}: {reason}" if reason else head
+
+
+def _bars(raw: dict[str, Any], word: str, reason: str | None) -> SuppressionReason | None:
+    """Return why the address is to be barred; blocked and soft bounces (status 4.x.x) may succeed another day."""
+    if word == "bounce":
+        passing = text(raw.get("type")) == "blocked" or (text(raw.get("status")) or "").startswith("4")
+        return None if passing else SuppressionReason.HARD_BOUNCE
+    if word == "dropped":
+        return BARRING_DROPS.get((reason or "").lower())
+    if word == "spamreport":
+        return SuppressionReason.COMPLAINT
+    return SuppressionReason.UNSUBSCRIBED if word in ("unsubscribe", "group_unsubscribe") else None
+
+
+@lru_cache(maxsize=8)
+def _public_key(key: str) -> EllipticCurvePublicKey:
+    """Return the parsed key, with or without its PEM frame; `ValueError` when it is not one."""
+    bare = "".join(line for line in key.splitlines() if not line.startswith("-----"))
+    parsed = load_der_public_key(base64.b64decode(bare, validate=True))
+    if not isinstance(parsed, EllipticCurvePublicKey):
+        raise ValueError("not an elliptic-curve key")
+    return parsed
+
+
+def _verifies(key: str, signature: bytes, signed: bytes) -> bool:
+    try:
+        _public_key(key).verify(signature, signed, ECDSA(SHA256()))
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
