@@ -1,0 +1,133 @@
+"""Many calls at once, and none that is known to be useless.
+
+A few lanes (threads) take one group of messages after the other. When one group learns something that
+holds for all, such as a rate limit, a bad key or a dead network, the groups that have not started are
+refused without a call.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+
+from campaigns.providers.base import Outcome, Receipt
+from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, NotSentError
+
+log = structlog.get_logger(__name__)
+
+
+class _HasMessageId(Protocol):
+    @property
+    def message_id(self) -> UUID: ...
+
+
+E = TypeVar("E", bound=_HasMessageId)
+
+# Send the group as call number n; raise StopLanes to spare the groups that have not started.
+Work = Callable[[Sequence[E], int], list[Receipt]]
+
+
+class StopLanesError(Exception):
+    """Carries receipts which say that further calls would fare no better."""
+
+    def __init__(self, receipts: list[Receipt]) -> None:
+        super().__init__("further calls would fare no better")
+        self.receipts = receipts
+
+
+def refused(envelopes: Sequence[_HasMessageId], detail: str, retry_after: float | None = None) -> list[Receipt]:
+    """Return receipts for messages for which no call was made."""
+    return [Receipt(e.message_id, Outcome.REFUSED, detail=detail, retry_after_seconds=retry_after) for e in envelopes]
+
+
+class Lanes(Generic[E]):
+    """The threads of one adapter."""
+
+    def __init__(self, provider: str, lanes: int) -> None:
+        self._provider = provider
+        self._lanes = max(1, lanes)
+        self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix=f"send-{provider}")
+
+    def run(self, groups: Sequence[Sequence[E]], work: Work[E]) -> list[list[Receipt]]:
+        """Return the receipts of each group, in the order of the groups."""
+        started = time.monotonic()
+        results: list[list[Receipt]] = [[] for _ in groups]
+        turn = iter(range(len(groups)))
+        shared = _Shared()
+        if len(groups) > 1:
+            width = min(self._lanes, len(groups))
+            list(self._pool.map(lambda _: self._lane(groups, results, turn, work, shared), range(width)))
+        else:
+            self._lane(groups, results, turn, work, shared)
+        self._log(results, started)
+        return results
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def one(self, group: Sequence[E], number: int, work: Work[E]) -> list[Receipt]:
+        """Send one part of a group on the calling thread, with the same care for its receipts."""
+        return self._one(group, number, work, _Shared())
+
+    def _lane(
+        self,
+        groups: Sequence[Sequence[E]],
+        results: list[list[Receipt]],
+        turn: Iterator[int],
+        work: Work[E],
+        shared: "_Shared",
+    ) -> None:
+        for number in turn:  # `next` on a range iterator is atomic: each number goes to one lane
+            group = groups[number]
+            results[number] = shared.refuse(group) if shared.stopped else self._one(group, number, work, shared)
+
+    def _one(self, group: Sequence[E], number: int, work: Work[E], shared: "_Shared") -> list[Receipt]:
+        try:
+            return work(group, number)
+        except StopLanesError as stop:
+            shared.stop(stop.receipts[0].detail, stop.receipts[0].retry_after_seconds)
+            return stop.receipts
+        except NotSentError as error:
+            retry_after = None if isinstance(error, DeadlinePassedError) else 5.0
+            shared.stop(str(error), retry_after)
+            return refused(group, str(error), retry_after)
+        except MaybeSentError as error:
+            return [Receipt(e.message_id, Outcome.UNKNOWN, detail=str(error), call=number) for e in group]
+        except Exception as error:  # noqa: BLE001 - one bad message must not lose the receipts of the rest
+            log.warning("provider.adapter_failed", provider=self._provider, error=type(error).__name__)
+            detail = f"the adapter failed ({type(error).__name__})"
+            return [Receipt(e.message_id, Outcome.UNKNOWN, detail=detail, call=number) for e in group]
+
+    def _log(self, results: Sequence[Sequence[Receipt]], started: float) -> None:
+        counts: dict[str, int] = {}
+        for receipts in results:
+            for receipt in receipts:
+                counts[receipt.outcome] = counts.get(receipt.outcome, 0) + 1
+        log.info(
+            "provider.sent",
+            provider=self._provider,
+            calls=len(results),
+            seconds=round(time.monotonic() - started, 3),
+            **counts,
+        )
+
+
+class _Shared:
+    """What the lanes of one run tell each other."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._detail = ""
+        self._retry_after: float | None = None
+
+    def stop(self, detail: str | None, retry_after: float | None) -> None:
+        self._detail = f"not called: {detail}"
+        self._retry_after = retry_after
+        self.stopped = True
+
+    def refuse(self, group: Sequence[_HasMessageId]) -> list[Receipt]:
+        return refused(group, self._detail, self._retry_after)

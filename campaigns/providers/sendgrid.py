@@ -1,0 +1,181 @@
+"""Email through SendGrid's v3 mail/send: many people per call, each text exactly as rendered.
+
+What is the same for all travels once (the common beginning and end of the texts), what differs per
+person travels as substitutions. https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import SecretStr
+
+from campaigns.providers.base import EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.lanes import Lanes, StopLanesError
+from campaigns.providers.sharing import HTML_TAG, REPLY_TO_TAG, TEXT_TAG, SharedParts, groups_of, share
+from campaigns.providers.transport import Answer, Transport, problems_with_url, safe_detail
+from outreach.vocabulary import Channel, NoticeClass
+
+# A bad key or a sender that is not verified is mended by a person, not by the next attempt.
+SETTINGS_RETRY_SECONDS = 300.0
+MAX_PERSONALIZATIONS = 1000  # per request, SendGrid's limit
+
+
+class SendGrid:
+    """Sends email; a call that fails for one person is split until that person is found."""
+
+    name = "sendgrid"
+    channel = Channel.EMAIL
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: SecretStr | None,
+        messages_per_call: int = 50,
+        connections: int = 16,
+        timeout_seconds: float = 20,
+        unsubscribe_groups: Mapping[NoticeClass, int] | None = None,
+        bypass_for_safety: bool = False,
+    ) -> None:
+        self.messages_per_call = max(1, min(messages_per_call, MAX_PERSONALIZATIONS))
+        self.window = min(MAX_PERSONALIZATIONS, self.messages_per_call * connections)
+        self._base_url = base_url
+        self._api_key = api_key
+        self._unsubscribe_groups = dict(unsubscribe_groups or {})
+        self._bypass_for_safety = bypass_for_safety
+        self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
+        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections)
+        key = api_key.get_secret_value() if api_key else ""
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "User-Agent": "outreach",
+        }
+
+    def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:
+        """Send each envelope; one receipt per envelope, in order."""
+        numbered = groups_of(envelopes, self.messages_per_call)
+        groups = [[envelopes[i] for i in numbers] for numbers in numbered]
+        found = self._lanes.run(groups, lambda group, call: self._send_group(group, call, deadline))
+        receipts: list[Receipt | None] = [None] * len(envelopes)
+        for numbers, results in zip(numbered, found, strict=True):
+            for i, receipt in zip(numbers, results, strict=True):
+                receipts[i] = receipt
+        return [receipt for receipt in receipts if receipt is not None]
+
+    def body_for(self, group: Sequence[EmailEnvelope]) -> dict[str, Any]:
+        """Return the JSON of one call; all of `group` share sender, class and reply domain."""
+        first, shared = group[0], share(group)
+        body: dict[str, Any] = {
+            "from": _person(first.from_address, first.from_name),
+            "subject": first.subject,
+            "personalizations": [self._personalization(e, first, shared) for e in group],
+            "content": [
+                {"type": "text/plain", "value": shared.text.pattern(TEXT_TAG)},
+                {"type": "text/html", "value": shared.html.pattern(HTML_TAG)},
+            ],
+        }
+        if first.reply_to is not None:
+            body["reply_to"] = {"email": shared.reply_to or first.reply_to}
+        if group_id := self._unsubscribe_groups.get(first.notice_class):
+            body["asm"] = {"group_id": group_id}
+        if self._bypass_for_safety and first.notice_class is NoticeClass.SAFETY:
+            body["mail_settings"] = {"bypass_list_management": {"enable": True}}
+        return body
+
+    def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
+        """Say that SendGrid has no search to rely on (Email Activity is a paid add-on and may lag)."""
+        return LookUp(Search.UNABLE, detail="SendGrid offers no search by our id; wait for its events.")
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        problems = problems_with_url("OUTREACH_SENDGRID_URL", self._base_url)
+        key = self._api_key.get_secret_value() if self._api_key else ""
+        if not key:
+            problems.append("OUTREACH_SENDGRID_API_KEY is not set: email cannot be sent.")
+        elif key != key.strip() or not key.isprintable():
+            problems.append("OUTREACH_SENDGRID_API_KEY holds a space or a line break: copy it again.")
+        return problems
+
+    def close(self) -> None:
+        """Let connections and threads go."""
+        self._lanes.close()
+        self._transport.close()
+
+    def _personalization(self, envelope: EmailEnvelope, first: EmailEnvelope, shared: SharedParts) -> dict[str, Any]:
+        person: dict[str, Any] = {
+            "to": [_person(envelope.to, envelope.to_name)],
+            "custom_args": {"message_id": str(envelope.message_id)},
+        }
+        if envelope.subject != first.subject:
+            person["subject"] = envelope.subject
+        if envelope.headers:
+            person["headers"] = dict(envelope.headers)
+        values: dict[str, str] = {}
+        if not shared.text.identical:
+            values[TEXT_TAG] = shared.text.middle(envelope.text)
+        if not shared.html.identical:
+            values[HTML_TAG] = shared.html.middle(envelope.html)
+        if shared.reply_to is not None and envelope.reply_to is not None:
+            values[REPLY_TO_TAG] = envelope.reply_to.rpartition("@")[0]
+        if values:
+            person["substitutions"] = values
+        return person
+
+    def _send_group(self, group: Sequence[EmailEnvelope], call: int, deadline: float) -> list[Receipt]:
+        answer = self._transport.call(
+            "POST",
+            "/v3/mail/send",
+            headers=self._headers,
+            body=orjson.dumps(self.body_for(group)),
+            deadline=deadline,
+        )
+        outcome = _outcome_of(answer)
+        if outcome is Outcome.REJECTED and len(group) > 1:
+            # The whole call was refused because of at least one person: find her, spare the rest.
+            half = len(group) // 2
+            return self._half(group[:half], call, deadline) + self._half(group[half:], call, deadline)
+        provider_id = answer.headers.get("x-message-id") if outcome is Outcome.ACCEPTED else None
+        detail = None if outcome is Outcome.ACCEPTED else _detail_of(answer)
+        wait = _wait_of(answer) if outcome is Outcome.REFUSED else None
+        receipts = [Receipt(e.message_id, outcome, provider_id, answer.status, detail, wait, call=call) for e in group]
+        if outcome is Outcome.REFUSED:
+            raise StopLanesError(receipts)
+        return receipts
+
+    def _half(self, group: Sequence[EmailEnvelope], call: int, deadline: float) -> list[Receipt]:
+        """Send one half; its trouble must not lose the receipts of the other."""
+        return self._lanes.one(group, call, lambda part, number: self._send_group(part, number, deadline))
+
+
+def _person(address: str, name: str | None) -> dict[str, str]:
+    return {"email": address, "name": name} if name else {"email": address}
+
+
+def _outcome_of(answer: Answer) -> Outcome:
+    """https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses"""
+    if answer.status == 202:
+        return Outcome.ACCEPTED
+    if answer.status == 200 and ("x-message-id" in answer.headers or answer.body.strip() in {b"", b"{}"}):
+        return Outcome.ACCEPTED  # sandbox mode
+    if answer.status in {401, 403, 404, 429} or 300 <= answer.status < 400:
+        return Outcome.REFUSED
+    if answer.status != 408 and 400 <= answer.status < 500:
+        return Outcome.REJECTED
+    return Outcome.UNKNOWN
+
+
+def _wait_of(answer: Answer) -> float | None:
+    return answer.retry_after_seconds if answer.status == 429 else SETTINGS_RETRY_SECONDS
+
+
+def _detail_of(answer: Answer) -> str | None:
+    try:
+        errors = orjson.loads(answer.body)["errors"]
+        words = "; ".join(f"{e.get('field') or ''} {e.get('message')}".strip() for e in errors[:3])
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        words = "the answer could not be read"
+    return safe_detail(f"{answer.status}: {words}")

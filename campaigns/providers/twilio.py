@@ -1,0 +1,265 @@
+"""Text messages through Twilio: the official client, its parsing and its errors, over our own pooled transport.
+
+https://www.twilio.com/docs/messaging/api/message-resource
+"""
+
+import base64
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import UUID
+
+import twilio.http  # type: ignore[import-untyped]
+from pydantic import SecretStr
+from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]
+from twilio.base.values import unset  # type: ignore[import-untyped]
+from twilio.http.response import Response  # type: ignore[import-untyped]
+from twilio.rest import Client  # type: ignore[import-untyped]
+
+from campaigns.providers.base import LookUp, Outcome, Receipt, Search, SmsEnvelope
+from campaigns.providers.lanes import Lanes, StopLanesError
+from campaigns.providers.transport import (
+    Answer,
+    MaybeSentError,
+    NotSentError,
+    Transport,
+    problems_with_url,
+    safe_detail,
+)
+from outreach.vocabulary import Channel
+
+SETTINGS_RETRY_SECONDS = 300.0
+MAX_LOOK_UP_MESSAGES = 500
+# Our clock and Twilio's may differ by this much.
+CLOCK_SKEW = timedelta(minutes=2)
+
+# https://www.twilio.com/docs/api/errors: their numbers, our words. Other 4xx are refused for good.
+OUTCOME_OF_ERROR: dict[int, Outcome] = {
+    20003: Outcome.REFUSED,  # authentication
+    20429: Outcome.REFUSED,  # too many requests
+    21211: Outcome.REJECTED,  # not a phone number
+    21408: Outcome.REJECTED,  # region not enabled
+    21606: Outcome.REFUSED,  # our From number cannot send this: a setting
+    21610: Outcome.REJECTED,  # opted out
+    21611: Outcome.REFUSED,  # the queue of our number is full
+    21614: Outcome.REJECTED,  # not a mobile number
+    21617: Outcome.REJECTED,  # body too long
+    30001: Outcome.REFUSED,  # queue overflow
+    30005: Outcome.REJECTED,  # unknown handset
+    30006: Outcome.REJECTED,  # landline
+}
+OPTED_OUT = 21610
+# Trouble of ours that the next message would meet as well.
+_HOLDS_FOR_ALL = frozenset({20003, 20429, 21606, 21611, 30001})
+
+
+class PooledHttpClient(twilio.http.HttpClient):  # type: ignore[misc]
+    """The SDK's transport, over kept-alive connections; keeps each thread's last answer and deadline."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(None, False, None)
+        self._transport = transport
+        self._local = threading.local()
+
+    @property
+    def last_answer(self) -> Answer | None:
+        """The answer to this thread's last request: the SDK's errors carry no headers."""
+        answer: Answer | None = getattr(self._local, "answer", None)
+        return answer
+
+    def set_deadline(self, deadline: float | None) -> None:
+        """Set the deadline of this thread's next request."""
+        self._local.deadline = deadline
+        self._local.answer = None
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        params: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - the transport has its own
+        allow_redirects: bool = False,  # noqa: ARG002 - never
+    ) -> Response:
+        """Make one request for the SDK; raises NotSentError or MaybeSentError instead of answering."""
+        sent = dict(headers or {})
+        body = None
+        if auth:
+            sent["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
+        if params:
+            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
+        if data is not None:
+            body = urlencode(data, doseq=True).encode()
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        answer = self._transport.call(
+            method, url, headers=sent, body=body, deadline=getattr(self._local, "deadline", None)
+        )
+        self._local.answer = answer
+        return Response(answer.status, answer.body.decode(errors="replace"), headers=dict(answer.headers))
+
+
+class Twilio:
+    """Sends text messages, one call each, over a few lanes."""
+
+    name = "twilio"
+    channel = Channel.SMS
+    messages_per_call = 1
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        account_sid: str | None,
+        auth_token: SecretStr | None,
+        sender: str,
+        connections: int = 16,
+        timeout_seconds: float = 20,
+    ) -> None:
+        self.window = max(1, connections) * 4
+        self._base_url = base_url
+        self._account_sid = account_sid
+        self._auth_token = auth_token
+        # A Messaging Service chooses the number itself.
+        self._sender = {"messaging_service_sid" if sender.startswith("MG") else "from_": sender}
+        self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
+        self._http = PooledHttpClient(self._transport)
+        self._lanes: Lanes[SmsEnvelope] = Lanes(self.name, connections)
+        token = auth_token.get_secret_value() if auth_token else ""
+        # The SDK refuses to be built without credentials; `check` says what is missing.
+        self._client = Client(account_sid or "not set", token or "not set", http_client=self._http)
+        self._client.api.base_url = base_url.rstrip("/")
+
+    def send(self, envelopes: Sequence[SmsEnvelope], *, deadline: float) -> list[Receipt]:
+        """Send each envelope; one receipt per envelope, in order."""
+        groups = [[envelope] for envelope in envelopes]
+        found = self._lanes.run(groups, lambda group, call: [self._send_one(group[0], call, deadline)])
+        return [receipt for receipts in found for receipt in receipts]
+
+    def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
+        """Search the messages to one number for the very same text.
+
+        Twilio returns neither our id nor the callback address, so the text is all there is: the same
+        text to the same number counts as this message. ABSENT only when the list was read back to `since`.
+        """
+        if body is None:
+            return LookUp(Search.UNABLE, detail="Twilio can be searched only by the exact text.")
+        earliest = since.astimezone(UTC) - CLOCK_SKEW
+        seen = 0
+        try:
+            self._http.set_deadline(None)
+            for message in self._client.messages.stream(to=to, limit=MAX_LOOK_UP_MESSAGES, page_size=50):
+                seen += 1
+                if message.date_created is None:
+                    continue
+                if message.date_created < earliest:
+                    return LookUp(Search.ABSENT)
+                if message.body == body and str(message.direction or "").startswith("outbound"):
+                    return LookUp(Search.FOUND, message.sid)
+        except (NotSentError, MaybeSentError, TwilioException, ValueError, KeyError) as error:
+            return LookUp(Search.UNABLE, detail=f"Twilio did not answer ({type(error).__name__})")
+        if seen >= MAX_LOOK_UP_MESSAGES:
+            return LookUp(Search.UNABLE, detail="too many messages to this number to search them all")
+        return LookUp(Search.ABSENT)
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        problems = problems_with_url("OUTREACH_TWILIO_URL", self._base_url)
+        if not (self._account_sid or "").startswith("AC"):
+            problems.append("OUTREACH_TWILIO_ACCOUNT_SID must be set; it begins with AC.")
+        if not self._auth_token or not self._auth_token.get_secret_value().strip():
+            problems.append("OUTREACH_TWILIO_AUTH_TOKEN is not set: text messages cannot be sent.")
+        sender = next(iter(self._sender.values()))
+        if not sender.startswith(("+", "MG")):
+            problems.append("OUTREACH_SMS_FROM must be a number such as +15551230000 or a Messaging Service (MG…).")
+        return problems
+
+    def close(self) -> None:
+        """Let connections and threads go."""
+        self._lanes.close()
+        self._transport.close()
+
+    def _send_one(self, envelope: SmsEnvelope, call: int, deadline: float) -> Receipt:
+        self._http.set_deadline(deadline)
+        callback = envelope.status_callback
+        try:
+            message = self._client.messages.create(
+                to=envelope.to,
+                body=envelope.body,
+                status_callback=_with_message_id(callback, envelope.message_id) if callback else unset,
+                **self._sender,
+            )
+        except TwilioRestException as error:
+            return self._receipt_of_error(envelope, error, call)
+        except (TwilioException, ValueError, KeyError, TypeError, AttributeError):
+            # A 2xx whose body is not what the SDK expects: it may well have been accepted.
+            return self._unclear(envelope, call)
+        if not message.sid:
+            return self._unclear(envelope, call)
+        return Receipt(envelope.message_id, Outcome.ACCEPTED, message.sid, 201, call=call)
+
+    def _unclear(self, envelope: SmsEnvelope, call: int) -> Receipt:
+        answer = self._http.last_answer
+        status = answer.status if answer else None
+        if answer is not None and 400 <= answer.status < 500:
+            return _classified(envelope, status, None, None, "the answer could not be read", call, answer)
+        return Receipt(
+            envelope.message_id,
+            Outcome.UNKNOWN,
+            status_code=status,
+            detail="the answer could not be read",
+            call=call,
+        )
+
+    def _receipt_of_error(self, envelope: SmsEnvelope, error: TwilioRestException, call: int) -> Receipt:
+        code = error.code if isinstance(error.code, int) else None
+        return _classified(envelope, error.status, code, code, error.msg, call, self._http.last_answer)
+
+
+def _classified(
+    envelope: SmsEnvelope,
+    status: int | None,
+    code: int | None,
+    shown: Any,
+    words: str,
+    call: int,
+    answer: Answer | None,
+) -> Receipt:
+    outcome = _outcome_of(status or 0, code)
+    wait = None
+    if outcome is Outcome.REFUSED:
+        wait = answer.retry_after_seconds if answer else None
+        if wait is None and status != 429:
+            wait = SETTINGS_RETRY_SECONDS
+    receipt = Receipt(
+        envelope.message_id,
+        outcome,
+        status_code=status,
+        detail=safe_detail(f"{shown or status}: {words}"),
+        retry_after_seconds=wait,
+        opted_out=code == OPTED_OUT,
+        call=call,
+    )
+    if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or code in _HOLDS_FOR_ALL):
+        raise StopLanesError([receipt])
+    return receipt
+
+
+def _outcome_of(status: int, code: int | None) -> Outcome:
+    if status >= 500 or status == 408:
+        return Outcome.UNKNOWN
+    if code in OUTCOME_OF_ERROR:
+        return OUTCOME_OF_ERROR[code]
+    if status in {401, 403, 404, 429} or 300 <= status < 400:
+        return Outcome.REFUSED
+    return Outcome.REJECTED if 400 <= status < 500 else Outcome.UNKNOWN
+
+
+def _with_message_id(callback: str, message_id: UUID) -> str:
+    """Add our id to the callback address; Twilio signs the whole address, query included."""
+    parts = urlsplit(callback)
+    query = [*parse_qsl(parts.query, keep_blank_values=True), ("message_id", str(message_id))]
+    return urlunsplit(parts._replace(query=urlencode(query)))
