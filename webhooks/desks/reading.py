@@ -1,7 +1,7 @@
 """What the desk adapters share in reading: the operator's mapping of words, addresses, and the events they give."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from outreach.errors import InvalidInput
 from webhooks.desks.base import DeskEvent, DeskEventKind
@@ -11,13 +11,13 @@ from webhooks.wire import clean, digest, excerpt, load_object, storable, text
 _MOST_WORDS = 100
 
 
-class ProblemWords(NamedTuple):
-    """The desk's words for each step in the life of a problem, all in lower case."""
+class FrozenDataclass(Protocol):
+    """Any dataclass."""
 
-    known: frozenset[str]
-    workaround: frozenset[str]
-    resolved: frozenset[str]
-    reopened: frozenset[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Kind = TypeVar("Kind", bound=FrozenDataclass)
 
 
 def words(values: Iterable[object], where: str) -> tuple[str, ...]:
@@ -35,6 +35,17 @@ def name(value: object, where: str) -> str:
     if not isinstance(value, str) or len(value) > 100:
         raise InvalidInput(f"{where} must be the name of a field, or empty.", where=where)
     return value.strip()
+
+
+def mapping_from_json(kind: type[Kind], value: object) -> Kind:
+    """Return the mapping that a JSON object describes (`dataclasses.asdict` writes one); errors name the field."""
+    if not isinstance(value, dict):
+        raise InvalidInput("The mapping must be a JSON object.", where="mapping")
+    known = set(kind.__dataclass_fields__)
+    unknown = sorted(str(key) for key in value if key not in known)
+    if unknown:
+        raise InvalidInput(f"The mapping knows no {unknown[0]}; it knows {', '.join(sorted(known))}.", where=unknown[0])
+    return kind(**value)
 
 
 def read_body(body: bytes) -> dict[str, Any]:
