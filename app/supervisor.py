@@ -87,7 +87,7 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         """Stop what an earlier run left behind, then start every child in order, each once the last is ready."""
-        names = leftovers.stop_leftovers(self._home)
+        names = leftovers.stop_leftovers(self._home, seconds=self._stop_seconds)
         if names:
             self._report(f"stopped what an earlier run had left behind: {', '.join(names)}")
         for number in _SIGNALS:

@@ -79,7 +79,7 @@ def test_next_start_recovers_from_a_killed_run(runs: "Runs") -> None:
     first.kill()
     first.wait()
     assert runs.lives(old)
-    second = runs.start(runs.child("worker"))
+    second = runs.start(runs.child("worker"), stop_seconds=1)
     new = runs.pid("worker", other_than=old)
     assert not runs.lives(old)
     assert runs.lives(new)
