@@ -1,0 +1,158 @@
+"""The words that operators write: Liquid, strict, bounded, without files, objects or code.
+
+Operators may be careless or hostile (listmonk CVE-2025-49136, LiquidJS CVE-2026-44645), so tags and
+filters are lists of what is allowed, and loops, output and variables have limits.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from liquid import BoundTemplate, Environment, StrictDefaultUndefined
+from liquid.exceptions import LiquidError, UndefinedError
+
+from campaigns.liquid_fast import FastRender, NeedsFullLiquidError, fast_render
+from outreach.errors import InvalidTemplate
+
+MAX_SOURCE_CHARACTERS = 50_000
+MAX_OUTPUT_CHARACTERS = 512 * 1024
+
+_TAGS = frozenset(
+    ["if", "unless", "for", "break", "continue", "case", "assign", "capture", "cycle", "comment", "#"]
+) | frozenset(
+    ["content", "output", "illegal"]  # python-liquid's own names for text, {{ }} and the rest
+)
+# `safe` would switch off escaping, `date` reads the clock, the base64 ones hide what they say.
+_FILTERS = frozenset(
+    [
+        "append",
+        "at_least",
+        "at_most",
+        "capitalize",
+        "compact",
+        "default",
+        "divided_by",
+        "downcase",
+        "escape",
+        "first",
+        "join",
+        "last",
+        "lstrip",
+        "map",
+        "minus",
+        "modulo",
+        "newline_to_br",
+        "plus",
+        "prepend",
+        "remove",
+        "remove_first",
+        "replace",
+        "replace_first",
+        "reverse",
+        "round",
+        "rstrip",
+        "size",
+        "slice",
+        "sort",
+        "split",
+        "strip",
+        "strip_newlines",
+        "times",
+        "truncate",
+        "truncatewords",
+        "uniq",
+        "upcase",
+        "url_encode",
+        "where",
+    ]
+)
+_KEY = re.compile(r"[A-Za-z_][\w-]*")
+
+
+class _Limited(Environment):
+    loop_iteration_limit: ClassVar[int | None] = 2_000
+    output_stream_limit: ClassVar[int | None] = MAX_OUTPUT_CHARACTERS
+    local_namespace_limit: ClassVar[int | None] = 200_000
+    suppress_blank_control_flow_blocks = False
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = _Limited(autoescape=autoescape, undefined=StrictDefaultUndefined, strict_filters=True)
+    environment.tags = {name: tag for name, tag in environment.tags.items() if name in _TAGS}
+    environment.filters = {name: f for name, f in environment.filters.items() if name in _FILTERS}
+    return environment
+
+
+_HTML = _environment(autoescape=True)
+_PLAIN = _environment(autoescape=False)
+
+
+class LiquidTemplate:
+    """One parsed text; `name` is what an operator calls it, for messages."""
+
+    def __init__(self, source: str, name: str, *, html: bool) -> None:
+        if len(source) > MAX_SOURCE_CHARACTERS:
+            raise InvalidTemplate(
+                f"{name} is longer than {MAX_SOURCE_CHARACTERS:,} characters: shorten it.", where=name
+            )
+        self.name = name
+        try:
+            self._template: BoundTemplate = (_HTML if html else _PLAIN).from_string(source)
+        except (LiquidError, RecursionError) as error:
+            raise InvalidTemplate(f"{name} cannot be read: {_words(error)}", where=name) from error
+        self._fast: FastRender | None = fast_render(self._template, html=html)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the text is simple enough for the quick way."""
+        return self._fast is not None
+
+    def render(self, context: Mapping[str, Any]) -> str:
+        """Return the text for one person; raises InvalidTemplate naming a variable that is not there."""
+        if self._fast is not None:
+            try:
+                text = self._fast(context)
+            except (NeedsFullLiquidError, KeyError, TypeError, IndexError):
+                # Unusual data: the full renderer decides, and says what is wrong if it is.
+                return self.render_fully(context)
+            if len(text) > MAX_OUTPUT_CHARACTERS:
+                raise InvalidTemplate(
+                    f"{self.name} makes a text longer than {MAX_OUTPUT_CHARACTERS:,} characters.", where=self.name
+                )
+            return text
+        return self.render_fully(context)
+
+    def render_fully(self, context: Mapping[str, Any]) -> str:
+        """As `render`, always by python-liquid: the meaning that the quick way must keep."""
+        try:
+            return self._template.render(context)
+        except UndefinedError as error:
+            raise InvalidTemplate(
+                f"{self.name} uses {_words(error)}: correct its name, or give it a `default`.", where=self.name
+            ) from error
+        except LiquidError as error:
+            raise InvalidTemplate(f"{self.name} cannot be rendered: {_words(error)}", where=self.name) from error
+        except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
+            raise InvalidTemplate(
+                f"{self.name} cannot be rendered ({type(error).__name__}).", where=self.name
+            ) from error
+
+    def variables(self) -> set[str]:
+        """Return the paths it reads from outside, such as `customer.name`."""
+        spans = self._template.analyze(include_partials=False).globals
+        return {_dotted(str(variable)) for variables in spans.values() for variable in variables}
+
+
+def variables_used(source: str) -> set[str]:
+    """Return the paths that a text reads, such as `{"customer.name"}`."""
+    return LiquidTemplate(source, "the text", html=False).variables()
+
+
+def _dotted(path: str) -> str:
+    """`items[0].lot` → `items.lot`: the shape, not the place."""
+    return ".".join(_KEY.findall(re.sub(r"\[[^\]]*\]", "", path)))
+
+
+def _words(error: BaseException) -> str:
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    return " ".join(str(message).split())[:300]

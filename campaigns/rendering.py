@@ -1,0 +1,205 @@
+"""From a template's words and one customer's facts to exactly what is sent. Pure: no database, no clock.
+
+Everything that is the same for all is done once per template version (`compile_content`): Markdown to
+HTML, the layout, parsing. Per person there is one Liquid rendering per part.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from campaigns.email_layout import TEXT_BOTTOM, in_layout
+from campaigns.liquid_templates import LiquidTemplate
+from campaigns.markdown_pages import page_of, without_blank_tag_lines
+from campaigns.sms_segments import MAX_SEGMENTS, sms_segments
+from outreach.errors import InvalidTemplate
+from outreach.vocabulary import Channel
+
+# Lob takes at most this many characters per side.
+MAX_POSTCARD_CHARACTERS = 10_000
+MAX_SUBJECT_CHARACTERS = 250
+# The words a template may use; `examples.example_context` shows their shape.
+CONTEXT_NAMES = frozenset(
+    {"customer", "problem", "items", "tickets", "grade", "organisation", "links", "code", "campaign", "survey"}
+)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+# Marks that turn the writing direction round: in a subject they can make one text look like another.
+_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The words of one template version: Markdown for email, text for SMS, HTML for the sides of a postcard."""
+
+    channel: Channel
+    subject: str | None
+    body: str
+    back: str | None = None
+    language: str = "en"
+    name: str = "the template"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one person gets. Email: subject, text, html. SMS: text. Postcard: html is the front, and back."""
+
+    subject: str | None = None
+    text: str | None = None
+    html: str | None = None
+    back: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledContent:
+    """A template version, read and ready; `parts` are its Liquid texts by their place in `Rendered`."""
+
+    content: Content
+    parts: Mapping[str, LiquidTemplate]
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether every part goes the quick way."""
+        return all(part.is_fast for part in self.parts.values())
+
+    def variables(self) -> set[str]:
+        """Return the paths that the words read, such as `customer.name`."""
+        return set().union(*(part.variables() for part in self.parts.values()))
+
+    def render(self, context: Mapping[str, Any]) -> Rendered:
+        """Return the texts for one person; raises InvalidTemplate saying which part and what is wrong.
+
+        `context` holds plain dicts, lists, strings, whole numbers and None for what is absent.
+        """
+        made = {part: template.render(context) for part, template in self.parts.items()}
+        channel = self.content.channel
+        if channel is Channel.EMAIL:
+            return Rendered(
+                subject=_subject(made["subject"], self.content.name),
+                text=_whole(_squeezed(made["text"])),
+                html=_whole(made["html"]),
+            )
+        if channel is Channel.SMS:
+            return Rendered(text=_sms(made["text"], self.content.name))
+        for side in ("html", "back"):
+            if len(made[side]) > MAX_POSTCARD_CHARACTERS:
+                raise InvalidTemplate(
+                    f"{self.content.name}: this side of the postcard is {len(made[side]):,} characters long; "
+                    f"at most {MAX_POSTCARD_CHARACTERS:,} can be printed.",
+                    where="back" if side == "back" else "body",
+                )
+        return Rendered(html=_whole(made["html"]), back=_whole(made["back"]))
+
+
+@lru_cache(maxsize=256)
+def compile_content(content: Content) -> CompiledContent:
+    """Read a template version once; raises InvalidTemplate for anything that could never be sent."""
+    compiled = CompiledContent(content, _parts(content))
+    unknown = {path for path in compiled.variables() if path.split(".")[0] not in CONTEXT_NAMES}
+    if unknown:
+        raise InvalidTemplate(
+            f"{content.name} uses {', '.join(sorted(unknown))}; there is only {', '.join(sorted(CONTEXT_NAMES))}.",
+            where=content.name,
+        )
+    return compiled
+
+
+def _parts(content: Content) -> dict[str, LiquidTemplate]:
+    if not content.body.strip():
+        raise InvalidTemplate(f"{content.name} has no text.", where="body")
+    if content.channel is Channel.SMS:
+        source = without_blank_tag_lines(content.body, content.name)
+        return {"text": LiquidTemplate(source, f"{content.name} (text)", html=False)}
+    if content.channel is Channel.POSTCARD:
+        return _postcard_parts(content)
+    if not (content.subject or "").strip():
+        raise InvalidTemplate(f"{content.name} has no subject.", where="subject")
+    if not _LANGUAGE.fullmatch(content.language):
+        raise InvalidTemplate(
+            f"{content.name}: {content.language!r} is not a language code such as en or pt-BR.", where="language"
+        )
+    # Read first as plain Liquid: its complaints then name what the author wrote, not what we made of it.
+    LiquidTemplate(content.body, f"{content.name} (body)", html=False)
+    page = page_of(content.body, f"{content.name} (body)")
+    html = in_layout(page.html, page.preheader, content.language)
+    return {
+        "subject": LiquidTemplate(content.subject or "", f"{content.name} (subject)", html=False),
+        "text": LiquidTemplate(page.text + TEXT_BOTTOM, f"{content.name} (text)", html=False),
+        "html": LiquidTemplate(html, f"{content.name} (HTML)", html=True),
+    }
+
+
+def _postcard_parts(content: Content) -> dict[str, LiquidTemplate]:
+    if not (content.back or "").strip():
+        raise InvalidTemplate(f"{content.name} has no back.", where="back")
+    sides = {"html": ("front", content.body), "back": ("back", content.back or "")}
+    parts = {}
+    for part, (side, source) in sides.items():
+        _refuse_active_html(source, f"{content.name} ({side})")
+        parts[part] = LiquidTemplate(source, f"{content.name} ({side})", html=True)
+    return parts
+
+
+_ACTIVE = re.compile(
+    r"<\s*(script|iframe|object|embed|form|link|base|meta\s+http-equiv)\b|\son\w+\s*=|javascript:", re.I
+)
+
+
+def _refuse_active_html(source: str, name: str) -> None:
+    """A postcard is a page that a printer's browser draws: words, styles and pictures only."""
+    found = _ACTIVE.search(source)
+    if found:
+        raise InvalidTemplate(f"{name} may not contain {found.group().strip()!r}: paper runs no code.", where=name)
+    # A slot inside <style> or an unquoted attribute would not be protected by escaping.
+    for block in re.findall(r"<style[^>]*>(.*?)</style>", source, re.I | re.S):
+        if "{{" in block:
+            raise InvalidTemplate(f"{name} has {{{{ … }}}} inside <style>: move it into the page.", where=name)
+    if re.search(r"=\s*\{\{", source):
+        raise InvalidTemplate(f'{name} has an attribute without quotes: write ="{{{{ … }}}}".', where=name)
+
+
+def _subject(text: str, name: str) -> str:
+    """One line, without control characters or direction marks, as long as mail programs show at most."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            character if unicodedata.category(character) not in {"Cc", "Cs"} else " "
+            for character in text
+            if character not in _DIRECTION_MARKS
+        )
+    text = " ".join(text.split())[:MAX_SUBJECT_CHARACTERS]
+    if not text:
+        raise InvalidTemplate(f"{name}: the subject is empty for this person.", where="subject")
+    return text
+
+
+def _sms(text: str, name: str) -> str:
+    text = _whole(_squeezed(text)).strip()
+    if not text:
+        raise InvalidTemplate(f"{name}: the text is empty for this person.", where="body")
+    # At most 1,530 septets fit; most texts are far shorter and need no counting.
+    if len(text) > 300:
+        count = sms_segments(text)
+        if count.segments > MAX_SEGMENTS:
+            raise InvalidTemplate(
+                f"{name}: the text takes {count.segments} segments ({count.encoding}); at most {MAX_SEGMENTS} "
+                "can be sent. Shorten it.",
+                where="body",
+            )
+    return text
+
+
+def _squeezed(text: str) -> str:
+    """At most one empty line in a row: optional paragraphs leave gaps."""
+    return _BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text or "\n \n" in text else text
+
+
+def _whole(text: str) -> str:
+    """The text without NUL and half characters, which no provider takes."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
