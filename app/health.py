@@ -1,90 +1,51 @@
-"""`python -m app.health api|worker|beat`: exit code 0 when that process on this machine does its work.
+"""Whether this process lives, and whether it can work."""
 
-For health checks of containers and for `outreach up`. The API answers a request, the worker a ping through Redis;
-beat has no ear, so that it touches a file after each task it has published.
-"""
-
-import socket
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from celery.signals import after_task_publish, beat_init
-from kombu.exceptions import KombuError
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.supervisor import answers
+from outreach.db import transaction
+from outreach.doors import public
 from outreach.errors import OutreachError
-from outreach.queue import celery_app
-from outreach.settings import get_settings
+from outreach.queue import redis_url
+
+router = APIRouter(tags=["health"], dependencies=[Depends(public("says nothing but up or down"))])
 
 
-def api_is_healthy() -> bool:
-    """Tell whether the API on this machine answers GET /health with 200."""
-    settings = get_settings()
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
-    return answers(f"http://{host}:{settings.api_port}/health")
+@router.get("/health")
+def health() -> dict[str, str]:
+    """Answer as long as this process lives."""
+    return {"status": "up"}
 
 
-def worker_is_healthy(seconds: float = 5) -> bool:
-    """Tell whether a worker of this machine answers a ping through Redis."""
-    options = {"pattern": f"*@{socket.gethostname()}", "matcher": "glob"}
-    with celery_app().connection_for_write() as connection:
-        # Ends at the first answer; of several workers on one machine any will do.
-        return bool(
-            celery_app().control.broadcast(
-                "ping", reply=True, limit=1, timeout=seconds, connection=connection, **options
-            )
-        )
+@router.get("/ready")
+def ready() -> JSONResponse:
+    """Tell whether requests can be served; without Redis they can, only later wakes the sweep."""
+    database, redis = _database_answers(), _redis_answers()
+    status = "down" if not database else "ready" if redis else "degraded"
+    content = {"status": status, "database": _word(database), "redis": _word(redis)}
+    return JSONResponse(content, 200 if database else 503)
 
 
-def beat_is_healthy() -> bool:
-    """Tell whether beat has published within the last ten ticks, and half a minute more for a slow start."""
-    settings = get_settings()
+def _word(up: bool) -> str:
+    return "up" if up else "down"
+
+
+def _database_answers() -> bool:
     try:
-        age = time.time() - _beat_file().stat().st_mtime
-    except OSError:
+        with transaction() as session:
+            session.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OutreachError):
         return False
-    return age < 10 * settings.tick_seconds + 30
+    return True
 
 
-def watch_beat() -> None:
-    """Make this process touch the file after each publication, once it has become beat."""
-    beat_init.connect(_begin, weak=False)
-
-
-def main(names: list[str]) -> int:
-    """Check the named process; 0 healthy, 1 not, 2 for a name that is not known."""
-    checks: dict[str, Callable[[], bool]] = {
-        "api": api_is_healthy,
-        "worker": worker_is_healthy,
-        "beat": beat_is_healthy,
-    }
-    if len(names) != 1 or names[0] not in checks:
-        sys.stderr.write(f"usage: python -m app.health {'|'.join(checks)}\n")
-        return 2
+def _redis_answers() -> bool:
     try:
-        healthy = checks[names[0]]()
-    except (OutreachError, OSError, KombuError, RedisError) as error:
-        sys.stderr.write(f"{error}\n")
-        healthy = False
-    return 0 if healthy else 1
-
-
-def _beat_file() -> Path:
-    return get_settings().home / "beat-published"
-
-
-def _begin(**_: Any) -> None:
-    _beat_file().parent.mkdir(parents=True, exist_ok=True)
-    after_task_publish.connect(_touch, weak=False)
-
-
-def _touch(**_: Any) -> None:
-    _beat_file().touch()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        with Redis.from_url(redis_url(), socket_timeout=1, socket_connect_timeout=1) as redis:
+            return bool(redis.ping())
+    except (RedisError, OSError, OutreachError):
+        return False

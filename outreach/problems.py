@@ -34,10 +34,10 @@ def report(
     """Record a new problem under investigation; raises `Conflict` when its key or desk reference is taken."""
     if key is None:
         key = f"P-{(session.scalar(select(func.coalesce(func.max(Problem.id), 0))) or 0) + 1}"
-    taken = select(Problem.key).where(
-        (Problem.key == key) | ((Problem.desk == desk) & (Problem.desk_reference == desk_reference))
-    )
-    if (other := session.scalar(taken)) is not None:
+    same = Problem.key == key
+    if desk_reference is not None:
+        same |= (Problem.desk == desk) & (Problem.desk_reference == desk_reference)
+    if (other := session.scalar(select(Problem.key).where(same))) is not None:
         raise Conflict(f"Problem {other} exists already; update it, or choose another key.")
     problem = Problem(
         key=key,

@@ -7,17 +7,24 @@ the migrated template) for tests that commit, start processes or break things.
 import itertools
 import os
 import shutil
+import socket
 import tempfile
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import urllib3
+import uvicorn
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
-from outreach import db, embedded, queue
+from outreach import clock, db, embedded, operators, queue
 from outreach.db import make_engine
+from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
 
@@ -108,6 +115,50 @@ def session(rollback_engine: Engine) -> Iterator[Session]:
         with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
             yield session
         transaction.rollback()
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """The real API on a port of its own; `ask` sends one request and returns the answer whatever its status."""
+
+    url: str
+    pool: urllib3.PoolManager
+
+    def ask(
+        self, method: str, path: str, json: Any = None, *, body: bytes | None = None, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request; header names are given with underscores, like `content_type`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.pool.request(
+            method, self.url + path, body=body, json=json, headers=named, redirect=False, retries=False
+        )
+
+    def key(self, *permissions: Permission) -> str:
+        """Return a new API key, as the value of an Authorization header."""
+        with db.transaction() as session:
+            maker = person_at_the_terminal("test")
+            _, key = operators.create_api_key(
+                session, name="test", permissions=permissions, actor=maker, now=clock.now(session)
+            )
+        return f"Bearer {key}"
+
+
+@pytest.fixture
+def api_server(database: str) -> Iterator[ApiServer]:
+    """The API as it runs in production, on the test's own database."""
+    from app.main import create_app
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(), log_config=None, lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with urllib3.PoolManager(timeout=20) as pool:
+            yield ApiServer(f"http://127.0.0.1:{listener.getsockname()[1]}", pool)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,36 @@
+"""The web application, composed in the open: which routers there are, and what every request passes."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from app import answers, health
+from app.middleware import Correlation, SecurityHeaders
+from outreach import api as ground
+from outreach import operators_api
+from outreach.doors import public
+from outreach.security import check_secret_key
+from outreach.settings import get_settings
+
+BODY_BYTES = 2 * 1024 * 1024
+
+
+def create_app() -> FastAPI:
+    """Build the application; raises `Unavailable` when no usable secret key is set."""
+    check_secret_key()
+    # The interactive pages would load scripts from elsewhere; the description itself is served below.
+    application = FastAPI(title="Outreach", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=BODY_BYTES)
+    answers.install(application)
+    application.add_middleware(SecurityHeaders, https=get_settings().public_url.startswith("https://"))
+    application.add_middleware(Correlation)  # added last, so it comes first
+
+    application.include_router(health.router)
+    application.include_router(ground.router)
+    application.include_router(operators_api.router)
+
+    @application.get("/api/openapi.json", dependencies=[Depends(public("the source code tells as much"))])
+    def describe() -> dict[str, Any]:
+        """Describe all JSON routes (OpenAPI)."""
+        return application.openapi()
+
+    return application
