@@ -11,9 +11,11 @@ _DAY_OR_NAME = r"[^\n]{3,300}"
 _CUTS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"-{2,}\s*(original message|forwarded message|ursprüngliche nachricht|urspr\w*ngliche nachricht"
-        r"|weitergeleitete nachricht|mensaje original|mensaje reenviado|mensagem original|mensagem encaminhada"
-        r"|message d['’]origine|message original|message transféré)\s*-*",
+        (
+            r"-{2,}\s*(original message|forwarded message|ursprüngliche nachricht|urspr\w*ngliche nachricht"
+            r"|weitergeleitete nachricht|mensaje original|mensaje reenviado|mensagem original|mensagem encaminhada"
+            r"|message d['’]origine|message original|message transféré)\s*-*"
+        ),
         r"_{10,}",
         r"begin forwarded message:",
         # On Mon, 1 Jan 2026 at 10:00, Shop <care@example.com> wrote:

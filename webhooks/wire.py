@@ -45,8 +45,8 @@ def moment(value: object, now: datetime | None = None) -> datetime | None:
             found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         else:
             number = float(value)
-            while number > 1e11:  # later than the year 5000 in seconds: a finer unit
-                number /= 1000
+            for _ in range(2):  # milli-, then microseconds
+                number = number / 1000 if number > 1e11 else number  # 1e11 seconds: the year 5138
             found = datetime.fromtimestamp(number, UTC)
     except (ValueError, OverflowError, OSError):
         return None
