@@ -16,7 +16,7 @@ import pytest
 CHECKOUT = Path(__file__).parent.parent.parent
 
 # Takes part in the conversation as uv does: says its version, makes the environment, installs slowly.
-UV = """#!{python}
+UV = """
 import json, os, sys, time
 from pathlib import Path
 log = Path({log!r})
@@ -54,8 +54,11 @@ class Clone:
 
     def make_uv(self, version: str) -> None:
         """Put a stand-in of this version on the path."""
+        program = self.tools / "uv.py"
+        program.write_text(UV.format(log=str(self.log), version=version))
         uv = self.tools / "uv"
-        uv.write_text(UV.format(python=sys.executable, log=str(self.log), version=version))
+        # By way of the shell, since a path with a space cannot stand after #!.
+        uv.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
         uv.chmod(0o755)
 
     def begin(self, *words: str, **variables: str) -> subprocess.Popen[str]:
