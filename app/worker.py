@@ -1,0 +1,53 @@
+"""Celery, composed in the open: which tasks there are, and what beat rings for."""
+
+from celery import Celery
+
+import campaigns.tasks  # noqa: F401 - importing a module of tasks registers them
+from app.liveness import watch_beat
+from outreach.logs import configure_logging
+from outreach.queue import QUEUES, celery_app
+from outreach.security import check_secret_key
+from outreach.settings import get_settings
+
+_RECONCILE_SECONDS = 30.0  # what is in doubt is in no hurry: look-ups wait for the grace time anyway
+
+
+def create_worker() -> Celery:
+    """Return the Celery application with every task and the schedule; raises `Unavailable` without a secret key."""
+    check_secret_key()
+    configure_logging()
+    application = celery_app()
+    tick = get_settings().tick_seconds
+    # A wake-up that waited longer than a few ticks has been followed by others: it is dropped.
+    options = {"expires": max(10.0, 5 * tick)}
+    every = {
+        "campaigns.sweep": tick,
+        "campaigns.reconcile": _RECONCILE_SECONDS,
+    }
+    application.conf.beat_schedule = {
+        task: {"task": task, "schedule": seconds, "options": options} for task, seconds in every.items()
+    }
+    return application
+
+
+def run_worker(*, queues: str = ",".join(QUEUES), concurrency: int = 2) -> None:
+    """Work until SIGTERM or SIGINT; `queues` are parted by commas."""
+    create_worker().worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={concurrency}",
+            f"--queues={queues}",
+            f"--loglevel={get_settings().log_level.lower()}",
+            # Neither is needed: nothing is shared between workers but the database.
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+def run_beat() -> None:
+    """Ring until SIGTERM or SIGINT. The schedule lives in memory: everything that is due is a row anyway."""
+    application = create_worker()
+    watch_beat()
+    application.start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={get_settings().log_level.lower()}"])
