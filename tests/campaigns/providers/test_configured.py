@@ -1,0 +1,36 @@
+"""The settings choose the adapters."""
+
+import pytest
+from pydantic import SecretStr
+
+from campaigns.providers.configured import configured_providers, email_provider
+from outreach.errors import InvalidInput
+from outreach.settings import Settings
+from outreach.vocabulary import Channel
+
+
+def test_each_channel_has_its_adapter_and_an_empty_installation_is_told_what_is_missing() -> None:
+    providers = configured_providers(Settings(_env_file=None))
+    assert {channel: provider.name for channel, provider in providers.items()} == {
+        Channel.EMAIL: "sendgrid",
+        Channel.SMS: "twilio",
+        Channel.POSTCARD: "lob",
+    }
+    for channel, provider in providers.items():
+        assert provider.channel is channel
+        assert provider.check()
+        assert provider.window >= provider.messages_per_call >= 1
+        provider.close()
+
+
+def test_smtp_takes_the_place_of_sendgrid() -> None:
+    url = SecretStr("smtp://127.0.0.1:2525")
+    provider = email_provider(Settings(_env_file=None, email_provider="smtp", smtp_url=url))
+    assert provider.name == "smtp"
+    assert provider.check() == []
+    provider.close()
+
+
+def test_an_unknown_email_provider_is_named() -> None:
+    with pytest.raises(InvalidInput, match="carrier-pigeon"):
+        email_provider(Settings(_env_file=None, email_provider="carrier-pigeon"))
