@@ -57,7 +57,11 @@ class _Slots:
         self.tag_lines = re.compile(rf"(?:[ \t]*{self.mark}(?:{words})z)+[ \t]*")
 
     def _take(self, match: re.Match[str]) -> str:
-        self.liquid.append(match.group())
+        return self.add(match.group())
+
+    def add(self, liquid: str) -> str:
+        """Take one more text out of Markdown's reach and return its stand-in."""
+        self.liquid.append(liquid)
         return f"{self.mark}{len(self.liquid) - 1}z"
 
     def word(self, number: int) -> str | None:
@@ -228,8 +232,8 @@ def _preheader(plain: str, slots: _Slots) -> str | None:
 def _plain(slots: _Slots) -> str:
     """Return the Markdown source as plain text: its marks removed, links written out."""
     text = _joined_tag_lines(slots)
-    text = re.sub(r"\*\*\[([^\]]+)\]\(([^)\s]+)\)\*\*", r"\1:\n\2", text)
-    text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r"\1 (\2)", text)
+    text = re.sub(r"\*\*(\[[^\]]+\]\([^)\s]+\))\*\*", r"\1", text)
+    text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", lambda m: f"{m[1]}: {slots.add(_link(m[2], slots))}", text)
     text = re.sub(r"^#{1,6}[ \t]+", "", text, flags=re.MULTILINE)
     text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?!\w)", r"\1", text)

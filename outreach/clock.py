@@ -41,3 +41,8 @@ def offset(session: Session) -> timedelta:
     """Return how far the clock has been moved."""
     seconds = session.scalar(select(ClockOffset.seconds).where(ClockOffset.id == 1))
     return timedelta(seconds=seconds or 0)
+
+
+def wall() -> datetime:
+    """Return the machine's own time (UTC), which nobody moves: for signatures and leases."""
+    return datetime.now(UTC)

@@ -83,11 +83,11 @@ def start_redis(home: Path) -> str:
     password, port = _secret(root / "redis_password"), free_port()
     config = folder / "valkey.conf"
     # A file instead of arguments, so that the password does not show in the process list.
+    config.touch(mode=0o600)
     config.write_text(
         f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\n"
         f'appendfsync everysec\nmaxmemory-policy noeviction\nlogfile {folder}/valkey.log\nsave ""\n'
     )
-    config.chmod(0o600)
     process = subprocess.Popen(
         [_redis_binary(), str(config)],
         stdin=subprocess.DEVNULL,

@@ -82,8 +82,7 @@ QUEUES = ("periodic", "email", "sms", "postcard", "webhooks")
 
 def wake(session: Session, task: str, *ids: int | str) -> None:
     """Ask for `task(*ids)` once the outermost transaction of `session` has committed; best effort."""
-    if task not in session.info.setdefault(_WAITING, []):
-        session.info[_WAITING].append((task, ids))
+    session.info.setdefault(_WAITING, []).append((task, ids))
 
 
 @event.listens_for(Session, "after_commit")

@@ -225,6 +225,7 @@ class SkipReason(StrEnum):
     UNKNOWN_OUTCOME = "unknown_outcome"  # a crash left it open and no evidence came
     ALREADY_TOLD = "already_told"
     ANSWERED = "answered"  # she answered before it was due
+    SUPERSEDED = "superseded"  # a later notice of the same problem says it better
 
 
 class CheckInState(StrEnum):

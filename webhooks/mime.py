@@ -4,7 +4,6 @@ The parser of the standard library does the reading, with its old policy: the ne
 with a recursive grammar that hostile input can make slow.
 """
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from email.message import Message
 from email.policy import compat32
 from email.utils import parseaddr
 
-import nh3
-
 from outreach.errors import InvalidInput, TooLarge
+from webhooks.html_words import text_of_html
 from webhooks.wire import clean, text
 
 _MOST_PARTS = 200
@@ -31,7 +29,6 @@ _CHARSETS = re.compile(
     r"(utf-?(8|16|32)(-?[lb]e)?|us-ascii|ascii|latin-?1|(iso-?)?8859-\d{1,2}|iso-8859-\d{1,2}|windows-\d{3,4}|cp\d{3,4}"
     r"|koi8-[rut]|gb2312|gbk|gb18030|big5(-?hkscs)?|shift[_-]?jis|euc-?(jp|kr)|iso-2022-(jp|kr)|tis-620|macroman)"
 )
-_LINE_ENDS = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])\b[^<>]{0,200}>", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,250})>")
 
 _AUTOMATIC_SENDERS = ("mailer-daemon@", "postmaster@", "noreply@", "no-reply@", "donotreply@", "do-not-reply@")
@@ -120,15 +117,6 @@ def decode_header_value(value: str) -> str:
         piece if isinstance(piece, str) else decode_bytes(piece, charset or "utf-8") for piece, charset in pieces
     )
     return " ".join(clean(words).split())
-
-
-def text_of_html(source: str) -> str:
-    """Return the words of an HTML body, one line per block, without scripts and without quoted parts."""
-    broken = _LINE_ENDS.sub(lambda found: found[0] + "\n", source[:_LONGEST_HTML])
-    hidden = {"script", "style", "title", "blockquote"}
-    words = html.unescape(nh3.clean(broken, tags=set(), clean_content_tags=hidden, strip_comments=True))
-    lines = (" ".join(line.split()) for line in words.splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def address_in(value: str | None) -> str | None:

@@ -8,7 +8,15 @@ from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
-from outreach.models.segments import AudienceChange, AudienceMember, Segment, SegmentVersion
+from outreach.models.segments import (
+    AudienceChange,
+    AudienceMember,
+    CustomerChange,
+    ProblemCandidate,
+    ScopeRejection,
+    Segment,
+    SegmentVersion,
+)
 
 __all__ = [
     "PROBLEM_TRANSITIONS",
@@ -24,6 +32,7 @@ __all__ = [
     "ClockOffset",
     "Consent",
     "Customer",
+    "CustomerChange",
     "DeliveryEvent",
     "DepartmentTask",
     "DeskAction",
@@ -36,9 +45,11 @@ __all__ = [
     "OrderItem",
     "Playbook",
     "Problem",
+    "ProblemCandidate",
     "ProblemUpdate",
     "Product",
     "Response",
+    "ScopeRejection",
     "Segment",
     "SegmentVersion",
     "Suppression",

@@ -58,7 +58,10 @@ class Playbook(Base):
 
 
 class Campaign(Base):
-    """One plan: audience, words, channels, time and class. `opened_by` is the problem update that caused it."""
+    """One plan: audience, words, channels, time and class. `opened_by` is the problem update that caused it.
+
+    `planned_through` is the newest entry of the membership ledger that planning has seen.
+    """
 
     __tablename__ = "campaigns"
 
@@ -82,7 +85,7 @@ class Campaign(Base):
     approved_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
     not_after: Mapped[datetime | None]
-    planned_at: Mapped[datetime | None]
+    planned_through: Mapped[int] = mapped_column(server_default="0", default=0)
     finished_at: Mapped[datetime | None]
     state_reason: Mapped[str | None]
 

@@ -44,7 +44,8 @@ class Notice(Base):
 class Chunk(Base):
     """Up to 1000 messages of one campaign, channel, content version and send slot: what a worker claims.
 
-    `fence` rises with each claim; a receipt with an older fence changes nothing.
+    A retry forms a new chunk with `tries` one higher. `fence` rises with each claim; a receipt with an older fence changes nothing.
+    `check_at` is when somebody must look which of its messages need the next channel.
     """
 
     __tablename__ = "chunks"
@@ -56,12 +57,15 @@ class Chunk(Base):
     state: Mapped[ChunkState] = word(ChunkState, default=ChunkState.READY, server_default="ready")
     due_at: Mapped[datetime]
     size: Mapped[int]
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
     fence: Mapped[int] = mapped_column(server_default="0", default=0)
     owner: Mapped[str | None]
     leased_until: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    check_at: Mapped[datetime | None]
 
     __table_args__ = (
+        Index("ix_chunks_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index("ix_chunks_open", "channel", "due_at", "id", postgresql_where=text("state <> 'done'")),
         Index("ix_chunks_campaign_id", "campaign_id"),
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, PrimaryKeyConstraint, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
 from outreach.vocabulary import Grade
@@ -16,7 +16,12 @@ def ids() -> Any:
 
 
 class Segment(Base):
-    """A named living question; with `problem_id` it is that problem's scope. `current_version` is in force."""
+    """A named living question; with `problem_id` it is that problem's scope. `current_version` is in force.
+
+    `built_version` is the version that the ledger stands on: while the two differ, a rebuild is due, and
+    until it commits nobody enters or leaves. `due_at` is when time alone next changes somebody's answer.
+    `drift` is what newer tickets say against the scope (a sentence and its numbers).
+    """
 
     __tablename__ = "segments"
 
@@ -25,7 +30,10 @@ class Segment(Base):
     name: Mapped[str]
     problem_id: Mapped[int | None] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
     current_version: Mapped[int] = mapped_column(server_default="0", default=0)
+    built_version: Mapped[int] = mapped_column(server_default="0", default=0)
     refreshed_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    drift: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = created()
 
 
@@ -86,3 +94,48 @@ class AudienceChange(Base):
     at: Mapped[datetime]
 
     __table_args__ = (Index("ix_audience_changes_segment_id_customer_id_at", "segment_id", "customer_id", "at"),)
+
+
+class CustomerChange(Base):
+    """The queue of customers whose rows changed, filled by statement-level triggers; a sweep takes entries away.
+
+    Without a unique key, so that two writers of one customer never wait for each other.
+    """
+
+    __tablename__ = "customer_changes"
+
+    id: Mapped[int] = bigint_key()
+    customer_id: Mapped[int]
+    at: Mapped[datetime] = created()
+
+
+class ScopeRejection(Base):
+    """A proposed scope that a person refused; `fingerprint` is the rule's, so that it is not proposed again."""
+
+    __tablename__ = "scope_rejections"
+
+    id: Mapped[int] = bigint_key()
+    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"))
+    fingerprint: Mapped[str]
+    rule: Mapped[dict[str, Any]] = json_object()
+    rejected_by: Mapped[str]
+    at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("problem_id", "fingerprint"),)
+
+
+class ProblemCandidate(Base):
+    """A common cause found in fresh tickets before anybody opened a problem; settled when taken up or dismissed."""
+
+    __tablename__ = "problem_candidates"
+
+    id: Mapped[int] = bigint_key()
+    fingerprint: Mapped[str] = mapped_column(unique=True)
+    sentence: Mapped[str]
+    rule: Mapped[dict[str, Any]] = json_object()
+    numbers: Mapped[dict[str, Any]] = json_object()
+    ticket_ids: Mapped[list[int]] = ids()
+    proposed_at: Mapped[datetime]
+    problem_id: Mapped[int | None] = mapped_column(ForeignKey("problems.id", ondelete="SET NULL"))
+    settled_at: Mapped[datetime | None]
+    settled_by: Mapped[str | None]

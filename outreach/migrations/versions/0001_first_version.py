@@ -201,12 +201,15 @@ def upgrade() -> None:
         ),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("tries", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("fence", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("check_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chunks")),
     )
+    op.create_index("ix_chunks_check", "chunks", ["check_at"], postgresql_where=sa.text("check_at IS NOT NULL"))
     op.create_index("ix_chunks_campaign_id", "chunks", ["campaign_id"], unique=False)
     op.create_index(
         "ix_chunks_open",
@@ -1046,7 +1049,7 @@ def upgrade() -> None:
         sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("not_after", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("planned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("planned_through", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["opened_by"], ["problem_updates.id"], name=op.f("fk_campaigns_opened_by")),

@@ -1,0 +1,29 @@
+"""Which address of a customer each channel uses, and whether it may be used; the same SQL plans and gates."""
+
+# A postal address as one line of text, so that it can be barred like any other address.
+POSTAL_ADDRESS = """(CASE WHEN c.address_line1 IS NOT NULL AND c.city IS NOT NULL AND c.postal_code IS NOT NULL
+    AND c.country IS NOT NULL
+    THEN lower(concat_ws('|', c.address_line1, c.address_line2, c.city, c.region, c.postal_code, c.country)) END)"""
+
+# The addresses of customer `c`, one row per channel that she can be reached on.
+ADDRESSES = f"""(SELECT channel, address FROM (VALUES
+    ('email', c.email), ('sms', c.phone), ('postcard', {POSTAL_ADDRESS})) known(channel, address)
+    WHERE address IS NOT NULL AND c.erased_at IS NULL)"""
+
+
+def barred(channel: str, address: str) -> str:
+    """Return SQL that is true while the address has a standing suppression."""
+    return f"""EXISTS (SELECT 1 FROM suppressions s
+        WHERE s.channel = {channel} AND s.address = {address} AND s.lifted_at IS NULL)"""
+
+
+def refused(channel: str, customer: str) -> str:
+    """Return SQL that is true when the customer's newest word on the channel, for `:notice_class` or all, is no.
+
+    Ordered by the person's own time; a refusal wins a tie. Channel law holds for every class, safety included.
+    Silence means yes, but for promotion by SMS (`:notice_class` tells).
+    """
+    return f"""coalesce((SELECT NOT k.allowed FROM consents k
+        WHERE k.customer_id = {customer} AND k.channel = {channel}
+          AND (k.notice_class IS NULL OR k.notice_class = :notice_class)
+        ORDER BY k.acted_at DESC, k.allowed LIMIT 1), :notice_class = 'promotion' AND {channel} = 'sms')"""

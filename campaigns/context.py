@@ -1,0 +1,124 @@
+"""What a template may say to one recipient: plain dictionaries, loaded for a whole window with four statements."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from campaigns.verification import verification_code
+from outreach.models import Campaign, Problem
+from outreach.security import sign_link
+from outreach.settings import get_settings
+
+# Links must work long after the message was read; an unsubscribe link for at least 30 days (CAN-SPAM).
+LINK_LIFETIME = timedelta(days=365)
+
+_ITEMS = text("""
+SELECT i.id, i.lot, i.serial, i.version, i.quantity, i.ordered_at, i.delivered_at, i.promised_at, i.shipped_at,
+       p.name AS product, p.external_id AS sku, o.external_id AS order_reference
+FROM order_items i LEFT JOIN products p ON p.id = i.product_id LEFT JOIN orders o ON o.id = i.order_id
+WHERE i.id = ANY(:ids)
+""")
+_ORDERS = text("""
+SELECT id, external_id AS order_reference, status, ordered_at, promised_at, shipped_at, delivered_at
+FROM orders WHERE id = ANY(:ids)
+""")
+_TICKETS = text("SELECT id, external_id AS reference, subject FROM tickets WHERE id = ANY(:ids)")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One message that is about to be written: whom it is for and what put her in scope."""
+
+    message_id: UUID
+    address: str
+    customer: Mapping[str, Any]
+    grade: str
+    evidence_items: Sequence[int]
+    evidence_orders: Sequence[int]
+    evidence_tickets: Sequence[int]
+
+
+def contexts(
+    session: Session, *, campaign: Campaign, recipients: Iterable[Recipient], now: datetime
+) -> dict[UUID, dict[str, Any]]:
+    """Return the variables of each message by its id; a constant number of statements, whatever the number."""
+    window = list(recipients)
+    items = _by_id(session, _ITEMS, [i for r in window for i in r.evidence_items])
+    orders = _by_id(session, _ORDERS, [i for r in window for i in r.evidence_orders])
+    tickets = _by_id(session, _TICKETS, [i for r in window for i in r.evidence_tickets])
+    shared = {"problem": problem_words(session, campaign), "organisation": get_settings().organisation}
+    return {
+        r.message_id: {
+            **shared,
+            "customer": r.customer,
+            "grade": r.grade,
+            "items": [items[i] for i in r.evidence_items if i in items],
+            "orders": [orders[i] for i in r.evidence_orders if i in orders],
+            "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
+            "links": links(r.message_id, now),
+            "code": verification_code(r.message_id),
+            "postal_address": get_settings().postal_address,
+        }
+        for r in window
+    }
+
+
+def links(message_id: UUID, now: datetime) -> dict[str, str]:
+    """Return the addresses that a customer can open from one message; nothing personal is in them."""
+    base, expires = get_settings().public_url.rstrip("/"), now + LINK_LIFETIME
+    return {
+        "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', str(message_id), expires_at=expires)}",
+        "answer": f"{base}/answer/{sign_link('answer', str(message_id), expires_at=expires)}",
+        "verify": f"{base}/verify",
+    }
+
+
+def problem_words(session: Session, campaign: Campaign) -> dict[str, Any]:
+    """Return what templates may say of the campaign's problem; empty words where there is none."""
+    problem = session.get(Problem, campaign.problem_id) if campaign.problem_id else None
+    return {
+        "key": problem.key if problem else "",
+        "title": problem.title if problem else campaign.name,
+        "summary": problem.summary if problem else "",
+        "workaround": (problem.workaround or "") if problem else "",
+        "fix": (problem.fix or "") if problem else "",
+        "next_update_by": day(problem.next_update_by) if problem else "",
+        "fixed_by": day(problem.fixed_by) if problem else "",
+    }
+
+
+def customer_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what templates may say of a customer, from the columns of her row."""
+    name = row["name"] or ""
+    return {
+        "name": name,
+        "first_name": name.split()[0] if name.split() else "",
+        "external_id": row["external_id"],
+        "city": row["city"] or "",
+        "region": row["region"] or "",
+        "country": row["country"] or "",
+        "attributes": row["attributes"],
+    }
+
+
+def day(moment: datetime | None) -> str:
+    """Return a date as people write it, such as "4 March 2027"; empty for none."""
+    return f"{moment.day} {moment:%B %Y}" if moment else ""
+
+
+def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[str, Any]]:
+    if not ids:
+        return {}
+    found = {}
+    for row in session.execute(statement, {"ids": sorted(set(ids))}).mappings():
+        words = {key: value for key, value in row.items() if key != "id" and not key.endswith("_at")}
+        words = {key: "" if value is None else value for key, value in words.items()}
+        words.update({f"{key[:-3]}_on": day(value) for key, value in row.items() if key.endswith("_at")})
+        words["order"] = words.pop("order_reference", "")
+        found[row["id"]] = words
+    return found

@@ -1,0 +1,169 @@
+"""The life of a campaign: open, approve, pause, resume, cancel, finish; each change is in the audit log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from campaigns.planning import checked_ladder
+from outreach import audit
+from outreach.errors import Conflict, InvalidInput, NotFound
+from outreach.models import Campaign, Template
+from outreach.queue import wake
+from outreach.vocabulary import CampaignKind, CampaignState, Grade, NoticeClass
+
+TOLD_GRADES = (Grade.AFFECTED, Grade.LIKELY, Grade.INCOMING)
+
+
+def open_campaign(
+    session: Session,
+    *,
+    name: str,
+    kind: CampaignKind,
+    notice_class: NoticeClass,
+    template_key: str,
+    ladder: Sequence[dict[str, Any]],
+    segment_id: int,
+    author: str,
+    now: datetime,
+    problem_id: int | None = None,
+    grades: Sequence[Grade] = TOLD_GRADES,
+    approved: bool = False,
+    playbook_id: int | None = None,
+    opened_by: int | None = None,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Campaign:
+    """Write down a plan; it waits for approval unless a playbook says that it is automatic."""
+    version = session.scalar(select(func.max(Template.version)).where(Template.key == template_key))
+    if version is None:
+        raise InvalidInput(f"There is no template {template_key}; write one first.", where="template_key")
+    number = (session.scalar(select(func.coalesce(func.max(Campaign.id), 0))) or 0) + 1
+    campaign = Campaign(
+        key=f"C-{number}",
+        name=name,
+        kind=kind,
+        notice_class=notice_class,
+        state=CampaignState.RUNNING if approved else CampaignState.WAITING_APPROVAL,
+        problem_id=problem_id,
+        segment_id=segment_id,
+        playbook_id=playbook_id,
+        opened_by=opened_by,
+        template_key=template_key,
+        template_version=version,
+        ladder=checked_ladder(ladder),
+        grades=[grade.value for grade in grades],
+        created_by=author,
+        created_at=now,
+        approved_by="playbook" if approved else None,
+        approved_at=now if approved else None,
+        not_before=not_before,
+        not_after=not_after,
+    )
+    session.add(campaign)
+    session.flush()
+    audit.record(
+        session,
+        actor=author,
+        action="campaign.opened",
+        subject=campaign.key,
+        detail={"kind": kind, "class": notice_class, "template": template_key, "state": campaign.state},
+        now=now,
+    )
+    wake(session, "campaigns.sweep")
+    return campaign
+
+
+def find(session: Session, key: str) -> Campaign:
+    """Return the campaign with this key; raises `NotFound`."""
+    campaign = session.scalar(select(Campaign).where(Campaign.key == key))
+    if campaign is None:
+        raise NotFound(f"There is no campaign {key}.")
+    return campaign
+
+
+def approve(session: Session, *, campaign: Campaign, actor: str, now: datetime) -> None:
+    """Let a waiting campaign run; class safety needs somebody else than who opened it."""
+    _expect(campaign, "approve", CampaignState.WAITING_APPROVAL)
+    if campaign.notice_class is NoticeClass.SAFETY and actor == campaign.created_by:
+        raise Conflict("A safety notice needs a second person: whoever opened it cannot approve it.")
+    campaign.approved_by, campaign.approved_at = actor, now
+    _move(session, campaign, CampaignState.RUNNING, "campaign.approved", actor, now)
+
+
+def pause(session: Session, *, campaign: Campaign, actor: str, now: datetime, reason: str = "") -> None:
+    """Stop handing messages over; at most the window under way still goes out."""
+    _expect(campaign, "pause", CampaignState.RUNNING)
+    _move(session, campaign, CampaignState.PAUSED, "campaign.paused", actor, now, reason)
+
+
+def resume(session: Session, *, campaign: Campaign, actor: str, now: datetime) -> None:
+    """Go on where a paused campaign stopped."""
+    _expect(campaign, "resume", CampaignState.PAUSED)
+    _move(session, campaign, CampaignState.RUNNING, "campaign.resumed", actor, now)
+
+
+def cancel(session: Session, *, campaign: Campaign, actor: str, now: datetime, reason: str = "") -> None:
+    """Send nothing more, for good; what is already at a provider is still followed."""
+    _expect(
+        campaign, "cancel", CampaignState.DRAFT, CampaignState.WAITING_APPROVAL, CampaignState.RUNNING,
+        CampaignState.PAUSED,
+    )  # fmt: skip
+    _stop_sending(session, campaign, reason="cancelled", now=now)
+    _move(session, campaign, CampaignState.CANCELLED, "campaign.cancelled", actor, now, reason)
+    campaign.finished_at = now
+
+
+def finish(session: Session, *, campaign: Campaign, now: datetime, reason: str = "superseded") -> None:
+    """End a campaign: what is queued is not sent any more, what was sent is still followed."""
+    _stop_sending(session, campaign, reason=reason, now=now)
+    campaign.state, campaign.finished_at = CampaignState.FINISHED, now
+    campaign.state_reason = reason
+
+
+def _stop_sending(session: Session, campaign: Campaign, *, reason: str, now: datetime) -> None:
+    parameters = {"campaign_id": campaign.id, "reason": reason, "now": now}
+    session.execute(
+        text("""UPDATE messages SET send_state = 'cancelled', reason = :reason, failed_at = :now
+                WHERE campaign_id = :campaign_id AND send_state = 'queued'"""),
+        parameters,
+    )
+    session.execute(
+        text("""UPDATE chunks SET state = 'done', finished_at = :now, leased_until = NULL
+                WHERE campaign_id = :campaign_id AND state = 'ready'"""),
+        parameters,
+    )
+    session.execute(
+        text("""UPDATE notices n SET state = 'skipped', reason = :reason, settled_at = :now
+                WHERE n.campaign_id = :campaign_id AND n.state = 'owed' AND NOT EXISTS (
+                    SELECT 1 FROM messages m WHERE m.notice_id = n.id AND m.send_state <> 'cancelled')"""),
+        parameters,
+    )
+
+
+def _expect(campaign: Campaign, verb: str, *states: CampaignState) -> None:
+    if campaign.state not in states:
+        raise Conflict(f"Campaign {campaign.key} is {campaign.state}; you can {verb} it when it is {states[0]}.")
+
+
+def _move(
+    session: Session,
+    campaign: Campaign,
+    state: CampaignState,
+    action: str,
+    actor: str,
+    now: datetime,
+    reason: str = "",
+) -> None:
+    before, campaign.state, campaign.state_reason = campaign.state, state, reason or None
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        subject=campaign.key,
+        detail={"from": before, "to": state, "reason": reason},
+        now=now,
+    )
+    wake(session, "campaigns.sweep")

@@ -1,0 +1,47 @@
+"""Celery's way in: each task is one verb, woken with ids at most, harmless when it runs twice or never."""
+
+import os
+import socket
+
+from celery import shared_task
+
+from campaigns.dispatch import dispatch
+from campaigns.envelopes import sender_for
+from campaigns.reconcile import reconcile
+from campaigns.sweeps import sweep
+from outreach.vocabulary import Channel
+
+
+@shared_task(name="campaigns.sweep")
+def sweep_campaigns() -> None:
+    """Push everything that is due one step on."""
+    sweep()
+
+
+@shared_task(name="campaigns.dispatch_email")
+def dispatch_email() -> None:
+    """Send due email."""
+    _dispatch(Channel.EMAIL)
+
+
+@shared_task(name="campaigns.dispatch_sms")
+def dispatch_sms() -> None:
+    """Send due text messages."""
+    _dispatch(Channel.SMS)
+
+
+@shared_task(name="campaigns.dispatch_postcard")
+def dispatch_postcard() -> None:
+    """Send due postcards."""
+    _dispatch(Channel.POSTCARD)
+
+
+@shared_task(name="campaigns.reconcile")
+def reconcile_channels() -> None:
+    """Settle what is in doubt on every channel."""
+    for channel in Channel:
+        reconcile(channel=channel, sender=sender_for(channel))
+
+
+def _dispatch(channel: Channel) -> None:
+    dispatch(channel=channel, sender=sender_for(channel), owner=f"{socket.gethostname()}:{os.getpid()}")

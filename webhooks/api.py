@@ -1,0 +1,146 @@
+"""Where providers and help desks knock: verify the raw bytes, keep them once, answer.
+
+Nothing is parsed here. 2xx means that the event is stored; 401 that it is not genuine; 503 that the database is
+away, so that the sender tries again.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from outreach import clock
+from outreach.db import transaction
+from outreach.doors import SessionDep, public, requires
+from outreach.errors import NotFound, TooLarge
+from outreach.permissions import Permission
+from outreach.settings import Settings, get_settings
+from webhooks import inbox
+from webhooks.desks import generic, zendesk
+from webhooks.providers import lob, sendgrid, twilio
+from webhooks.signatures import usable
+
+router = APIRouter(tags=["webhooks"])
+signed = [Depends(public("the sender's signature over the raw body is checked before anything else"))]
+
+LARGEST_EVENT = 2 * 1024 * 1024
+LARGEST_EMAIL = 30 * 1024 * 1024
+
+
+async def raw_body(request: Request) -> bytes:
+    """Return the body as it came, refusing one that is too large before it is read to the end."""
+    largest = LARGEST_EMAIL if request.url.path.endswith("/inbound") else LARGEST_EVENT
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > largest:
+            raise TooLarge(f"The body is larger than {largest} bytes.")
+    return bytes(body)
+
+
+RawBody = Annotated[bytes, Depends(raw_body)]
+
+
+def _keep(request: Request, source: str, key: str | None, body: bytes) -> Response:
+    with transaction() as session:
+        inbox.store(session, source=source, key=key, headers=dict(request.headers), query=request.url.query, body=body)
+    return Response(status_code=204)
+
+
+def _public_address(request: Request) -> str:
+    """Return the address as the sender knows it: our configured one, never what the Host header says."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{get_settings().public_url.rstrip('/')}{request.url.path}{query}"
+
+
+@router.post("/webhooks/sendgrid/events", dependencies=signed, status_code=204)
+def sendgrid_events(request: Request, body: RawBody) -> Response:
+    """Take in a batch of SendGrid events."""
+    sendgrid.verify(request.headers, body, (get_settings().sendgrid_webhook_public_key or "").split(","))
+    return _keep(request, "sendgrid", None, body)
+
+
+@router.post("/webhooks/sendgrid/inbound", dependencies=signed, status_code=204)
+def sendgrid_inbound(request: Request, body: RawBody) -> Response:
+    """Take in an email that a customer wrote; the address given to SendGrid carries a secret token."""
+    secret = get_settings().sendgrid_inbound_token
+    sendgrid.verify_inbound(
+        request.query_params.get("token", ""), _secrets(secret.get_secret_value() if secret else "")
+    )
+    return _keep(request, "sendgrid-inbound", None, body)
+
+
+@router.post("/webhooks/twilio/status", dependencies=signed, status_code=204)
+def twilio_status(request: Request, body: RawBody) -> Response:
+    """Take in the status of a text message."""
+    _verify_twilio(request, body)
+    return _keep(request, "twilio-status", None, body)
+
+
+@router.post("/webhooks/twilio/inbound", dependencies=signed)
+def twilio_inbound(request: Request, body: RawBody) -> Response:
+    """Take in a text message that a customer wrote; the answer is empty TwiML, which sends nothing back."""
+    _verify_twilio(request, body)
+    _keep(request, "twilio-inbound", None, body)
+    return Response(content="<Response></Response>", media_type="text/xml")
+
+
+@router.post("/webhooks/lob", dependencies=signed, status_code=204)
+def lob_event(request: Request, body: RawBody) -> Response:
+    """Take in what happened to a postcard."""
+    secret = get_settings().lob_webhook_secret
+    lob.verify(request.headers, body, _secrets(secret.get_secret_value() if secret else ""), clock.wall())
+    return _keep(request, "lob", None, body)
+
+
+_DESKS: dict[str, tuple[Callable[[Settings], str], Callable[..., None], str]] = {
+    "generic": (
+        lambda s: s.desk_webhook_secret.get_secret_value() if s.desk_webhook_secret else "",
+        generic.verify,
+        "webhook-id",
+    ),
+    "zendesk": (
+        lambda s: s.zendesk_webhook_secret.get_secret_value() if s.zendesk_webhook_secret else "",
+        zendesk.verify,
+        "x-zendesk-webhook-invocation-id",
+    ),
+}
+
+
+@router.post("/webhooks/desks/{desk}", dependencies=signed, status_code=204)
+def desk_event(desk: str, request: Request, body: RawBody) -> Response:
+    """Take in an event of a help desk."""
+    if desk not in _DESKS:
+        raise NotFound(f"There is no desk {desk[:40]!r}; there are {', '.join(_DESKS)}.")
+    secret, verify, identity = _DESKS[desk]
+    verify(request.headers, body, _secrets(secret(get_settings())), clock.wall())
+    return _keep(request, f"desk-{desk}", request.headers.get(identity), body)
+
+
+@router.get("/api/inbound-events", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])
+def inbound_states(session: SessionDep) -> dict[str, int]:
+    """Return how many stored events are in each state."""
+    return inbox.counts(session)
+
+
+@router.post(
+    "/api/inbound-events/{event_id}/replay",
+    dependencies=[Depends(requires(Permission.WEBHOOKS_REPLAY))],
+    status_code=202,
+)
+def replay_event(event_id: int, session: SessionDep) -> dict[str, str]:
+    """Apply a dead or orphaned event again."""
+    inbox.replay(session, event_id=event_id)
+    return {"state": "new"}
+
+
+def _verify_twilio(request: Request, body: bytes) -> None:
+    token = get_settings().twilio_auth_token
+    tokens = _secrets(token.get_secret_value() if token else "")
+    usable(tokens, "Twilio auth token")
+    twilio.verify(request.headers, body, _public_address(request), tokens)
+
+
+def _secrets(setting: str) -> list[str]:
+    """Return the secrets of a setting: two, parted by a comma, while one is being replaced by the other."""
+    return [part for part in setting.split(",") if part]

@@ -1,0 +1,23 @@
+"""Celery's way in: apply what was stored, and do what we owe the desks."""
+
+from celery import shared_task
+
+from outreach.db import transaction
+from webhooks import desk_work, inbox
+
+BATCH = 200
+
+
+@shared_task(name="webhooks.apply_inbox")
+def apply_inbox() -> None:
+    """Apply stored events until none is due."""
+    more = True
+    while more:
+        with transaction() as session:
+            more = sum(inbox.apply_due(session, most=BATCH).values()) == BATCH
+
+
+@shared_task(name="webhooks.work_at_desks")
+def work_at_desks() -> None:
+    """Open the tickets and write the comments that are due."""
+    desk_work.work()
