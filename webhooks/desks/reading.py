@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from outreach.errors import InvalidInput
 from webhooks.desks.base import DeskEvent, DeskEventKind
-from webhooks.mime import text_of_html
+from webhooks.html_words import text_of_html
 from webhooks.wire import clean, digest, excerpt, load_object, storable, text
 
 _MOST_WORDS = 100

@@ -13,6 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from outreach.errors import InvalidInput, TooLarge
 from outreach.vocabulary import Channel
+from webhooks.html_words import text_of_html
 from webhooks.mime import (
     Attachment,
     address_in,
@@ -21,7 +22,6 @@ from webhooks.mime import (
     is_automatic,
     read_headers,
     read_message,
-    text_of_html,
     thread_ids,
 )
 from webhooks.providers.base import ParsedReply
