@@ -15,11 +15,12 @@ from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import BooleanExpression, FilteredExpression, Nil, Path, StringLiteral
 from liquid.builtin.expressions.logical import (
     EqExpression,
+    GtExpression,
     LogicalAndExpression,
     LogicalOrExpression,
     NeExpression,
 )
-from liquid.builtin.expressions.primitive import Blank, FalseLiteral, TrueLiteral
+from liquid.builtin.expressions.primitive import Blank, FalseLiteral, IntegerLiteral, TrueLiteral
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.for_tag import ForNode
 from liquid.builtin.tags.if_tag import IfNode
@@ -213,6 +214,8 @@ def _condition(expression: Expression) -> Value:
     if isinstance(expression, NeExpression):
         equals = _equals(expression.left, expression.right)
         return lambda scope: not equals(scope)
+    if isinstance(expression, GtExpression):
+        return _greater(expression.left, expression.right)
     raise NeedsFullLiquidError
 
 
@@ -236,6 +239,21 @@ def _equals(left: Expression, right: Expression) -> Value:
     if isinstance(right, Blank):
         return lambda scope: _blank(value(scope))
     raise NeedsFullLiquidError
+
+
+def _greater(left: Expression, right: Expression) -> Value:
+    """`items.size > 0`: a path and a whole number."""
+    if not isinstance(left, Path) or not isinstance(right, IntegerLiteral):
+        raise NeedsFullLiquidError
+    value, limit = _path(left), right.value
+
+    def greater(scope: Scope) -> bool:
+        found = value(scope)
+        if type(found) is not int:
+            raise NeedsFullLiquidError
+        return found > limit
+
+    return greater
 
 
 def _blank(value: Any) -> bool:

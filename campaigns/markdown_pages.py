@@ -234,7 +234,7 @@ def _plain(slots: _Slots) -> str:
     text = _joined_tag_lines(slots)
     text = re.sub(r"\*\*(\[[^\]]+\]\([^)\s]+\))\*\*", r"\1", text)
     text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", lambda m: f"{m[1]}: {slots.add(_link(m[2], slots))}", text)
-    text = re.sub(r"^#{1,6}[ \t]+", "", text, flags=re.MULTILINE)
+    text = re.sub(rf"^((?:{slots.mark}\d+z)*)#{{1,6}}[ \t]+", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?!\w)", r"\1", text)
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).strip() + "\n"

@@ -1,5 +1,7 @@
 """The settings choose the adapters."""
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
@@ -9,8 +11,13 @@ from outreach.settings import Settings
 from outreach.vocabulary import Channel
 
 
+def settings(**values: Any) -> Settings:
+    """Settings without what this machine happens to have."""
+    return Settings(_env_file=None, **values)  # type: ignore[call-arg]
+
+
 def test_each_channel_has_its_adapter_and_an_empty_installation_is_told_what_is_missing() -> None:
-    providers = configured_providers(Settings(_env_file=None))
+    providers = configured_providers(settings())
     assert {channel: provider.name for channel, provider in providers.items()} == {
         Channel.EMAIL: "sendgrid",
         Channel.SMS: "twilio",
@@ -25,7 +32,7 @@ def test_each_channel_has_its_adapter_and_an_empty_installation_is_told_what_is_
 
 def test_smtp_takes_the_place_of_sendgrid() -> None:
     url = SecretStr("smtp://127.0.0.1:2525")
-    provider = email_provider(Settings(_env_file=None, email_provider="smtp", smtp_url=url))
+    provider = email_provider(settings(email_provider="smtp", smtp_url=url))
     assert provider.name == "smtp"
     assert provider.check() == []
     provider.close()
@@ -33,4 +40,4 @@ def test_smtp_takes_the_place_of_sendgrid() -> None:
 
 def test_an_unknown_email_provider_is_named() -> None:
     with pytest.raises(InvalidInput, match="carrier-pigeon"):
-        email_provider(Settings(_env_file=None, email_provider="carrier-pigeon"))
+        email_provider(settings(email_provider="carrier-pigeon"))
