@@ -24,7 +24,7 @@ LARGEST_ANSWER = 1024 * 1024
 TIMEOUT_SECONDS = 15.0
 DEFAULT_PORTS = frozenset({443})
 
-type_of_resolver = Callable[[str, int], list[str]]
+Resolver = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?|[0-9A-Fa-f:.]{2,45}")
@@ -64,7 +64,7 @@ def check_url(
     *,
     allow: Collection[str] = (),
     ports: Collection[int] = DEFAULT_PORTS,
-    resolve: type_of_resolver = resolve_host,
+    resolve: Resolver = resolve_host,
 ) -> Target:
     """Return where to connect, or raise `InvalidInput` (never allowed) or `Unavailable` (no such name now).
 
@@ -74,7 +74,8 @@ def check_url(
         raise InvalidInput("The address holds characters that no web address has, or is too long.", where="url")
     try:
         parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        usual = 443 if parts.scheme == "https" else 80
+        port = usual if parts.port is None else parts.port
     except ValueError as error:
         raise InvalidInput(f"The address cannot be read: {error}.", where="url") from None
     host = (parts.hostname or "").lower()
@@ -87,8 +88,9 @@ def check_url(
     if not permitted and (parts.scheme != "https" or port not in ports):
         raise InvalidInput(f"The address must start with https:// and use port {sorted(ports)}.", where="url")
     addresses = _resolve(host, port, resolve)
-    if not permitted and (hidden := next((one for one in addresses if not is_public(one)), None)):
-        raise InvalidInput(f"{host} points to {hidden}, which is not on the public internet.", where="url")
+    hidden = [] if permitted else [one for one in addresses if not is_public(one)]
+    if hidden:
+        raise InvalidInput(f"{host} points to {hidden[0]}, which is not on the public internet.", where="url")
     path = parts.path or "/"
     return Target(parts.scheme, host, port, f"{path}?{parts.query}" if parts.query else path, addresses[0])
 
@@ -119,7 +121,7 @@ def request(
     timeout_seconds: float = TIMEOUT_SECONDS,
     largest_answer: int = LARGEST_ANSWER,
     ca_file: Path | None = None,
-    resolve: type_of_resolver = resolve_host,
+    resolve: Resolver = resolve_host,
 ) -> Answer:
     """Make one request and return the answer, whatever its status.
 
@@ -150,7 +152,7 @@ def request(
         pool.close()
 
 
-def _resolve(host: str, port: int, resolve: type_of_resolver) -> list[str]:
+def _resolve(host: str, port: int, resolve: Resolver) -> list[str]:
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError):
