@@ -23,6 +23,9 @@ def main() -> int:
             place = ".".join(str(step) for step in detail["loc"])
             sys.stderr.write(f"{place}: {detail['msg']}\n")
         return 2
+    except (OSError, ValueError, ImportError) as error:
+        sys.stderr.write(f"the sandbox cannot start: {error}\n")
+        return 2
     uvicorn.run(
         app,
         host=settings.host,

@@ -76,7 +76,8 @@ class Control:
     async def _decisions(self, _request: Request) -> Response:
         return JSONResponse({"decisions": list(self._world.faults.decisions)})
 
-    async def _reset(self, _request: Request) -> Response:
+    async def _reset(self, request: Request) -> Response:
+        await control_body(request)
         for forget in self._forgetters:
             forget()
         self._world.faults.restart()

@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ class Stored:
 
 
 Statement = tuple[str, Sequence[Sequence[Any]]]
+Job = tuple[list[Statement], Future[None]]
 
 
 class Record:
@@ -71,7 +72,7 @@ class Record:
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = home / "record.sqlite3"
-        self._jobs: queue.SimpleQueue[tuple[list[Statement], Future[None]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(SCHEMA)
@@ -198,26 +199,31 @@ def _put(objects: Sequence[tuple[str, str, Any]]) -> Statement:
     )
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[tuple[list[Statement], Future[None]]]) -> None:
-    outcome: Callable[[Future[None]], None]
+def _commit(connection: sqlite3.Connection, jobs: list[Job]) -> None:
+    """Commit the jobs together; when that fails, each alone, so that one bad job fails alone."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for statements, _ in jobs:
             for statement, rows in statements:
                 connection.executemany(statement, rows)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        failure = error
+    except (sqlite3.Error, UnicodeError, OverflowError) as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-        def outcome(done: Future[None]) -> None:
-            done.set_exception(failure)
+        if len(jobs) == 1:
+            _settle(jobs[0][1], error)
+        else:
+            for job in jobs:
+                _commit(connection, [job])
     else:
+        for _, done in jobs:
+            _settle(done, None)
 
-        def outcome(done: Future[None]) -> None:
+
+def _settle(done: Future[None], error: Exception | None) -> None:
+    """Tell the one who waits, unless the caller has gone meanwhile."""
+    if done.set_running_or_notify_cancel():
+        if error is None:
             done.set_result(None)
-
-    for _, done in jobs:
-        if done.set_running_or_notify_cancel():
-            outcome(done)
+        else:
+            done.set_exception(error)

@@ -78,10 +78,10 @@ class SendGrid:
         messages = _messages(mail, base)
         await self._world.record.accept("sendgrid", request.url.path, mail, messages)
         for message in messages:
-            await self._tell(mail, message)
+            self._tell(mail, message)
         return Response(status_code=202, headers={"X-Message-Id": base}), messages[0].message_id or ""
 
-    async def _tell(self, mail: dict[str, Any], message: Accepted) -> None:
+    def _tell(self, mail: dict[str, Any], message: Accepted) -> None:
         settings = self._world.settings
         now = time.time()
         for step in self._story(mail, message.recipient):

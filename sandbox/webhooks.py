@@ -90,7 +90,7 @@ class Courier:
         sent = {"Content-Type": webhook.content_type, "User-Agent": "outreach-sandbox", **headers}
         try:
             answer = self._pool.request("POST", target, body=webhook.body, headers=sent, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
             return type(error).__name__
         return str(answer.status)
 

@@ -17,6 +17,7 @@ from sandbox.world import World
 MAX_BYTES = 1024 * 1024
 PLAIN_FIELDS: tuple[str, ...] = ("subject", "external_id", "priority", "status", "type", "problem_id", "tags")
 PLAIN_FIELDS += ("custom_fields", "assignee_id", "group_id")
+KINDS: dict[str, type] = {"subject": str, "status": str, "priority": str, "type": str, "tags": list, "comment": dict}
 CHOICES = {"status": STATUSES, "priority": PRIORITIES, "type": TYPES}
 
 
@@ -131,7 +132,7 @@ class Zendesk:
         if ticket["status"] == "closed":
             return _invalid("status", "Status: closed prevents ticket update", "ClosedTicket"), ""
         changes: dict[str, Any] = {}
-        if asked.get("status", ticket["status"]) != ticket["status"]:
+        if asked.get("status") not in (None, ticket["status"]):
             current, previous = asked["status"].upper(), ticket["status"].upper()
             changes["status_changed"] = {"current": current, "previous": previous}
         comment = asked.get("comment")
@@ -159,8 +160,11 @@ class Zendesk:
         except (ValueError, KeyError, TypeError):
             text = 'The body must be JSON of the form {"ticket": {…}}'
             return {}, JSONResponse({"error": "UnprocessableEntity", "description": text}, 422)
+        for name, kind in KINDS.items():
+            if name in asked and not isinstance(asked[name], kind):
+                return {}, _invalid(name, f"{name.title()}: has the wrong type", "InvalidValue")
         for name, allowed in CHOICES.items():
-            if asked.get(name) is not None and asked[name] not in allowed:
+            if asked.get(name, allowed[0]) not in allowed:
                 text = f"{name.title()}: {asked[name]} is not one of {', '.join(allowed)}"
                 return {}, _invalid(name, text, "InvalidValue")
         linked = asked.get("problem_id")

@@ -1,7 +1,6 @@
 """A sandbox in a process of its own on a free port, and the clients that the tests point at it."""
 
 import base64
-import json
 import socket
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 
 import urllib3
 from sendgrid import SendGridAPIClient
-from twilio.rest import Client
+from twilio.rest import Client  # type: ignore[import-untyped]
 
 from tests.sandbox.receiver import Receiver
 
@@ -152,7 +151,7 @@ def person(email: str, message_id: str | None = None, **more: Any) -> dict[str, 
     return {"to": [{"email": email}], **named, **more}
 
 
-def postcard(message_id: str = "m1", **changes: Any) -> dict[str, Any]:
+def postcard(message_id: str = "m1", /, **changes: Any) -> dict[str, Any]:
     """Return a postcard that Lob takes; a change to None removes the field."""
     card: dict[str, Any] = {
         "to": {
@@ -168,8 +167,3 @@ def postcard(message_id: str = "m1", **changes: Any) -> dict[str, Any]:
         "metadata": {"message_id": message_id},
     }
     return {name: value for name, value in (card | changes).items() if value is not None}
-
-
-def dumps(value: Any) -> str:
-    """Return a value as an option of the command line takes it."""
-    return json.dumps(value)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
-from twilio.base.exceptions import TwilioRestException
-from twilio.request_validator import RequestValidator
+from twilio.base.exceptions import TwilioRestException  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 
 from tests.sandbox.running import FROM_NUMBER, SECRETS, Sandbox
 
