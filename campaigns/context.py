@@ -51,7 +51,9 @@ def contexts(
     items = _by_id(session, _ITEMS, [i for r in window for i in r.evidence_items])
     orders = _by_id(session, _ORDERS, [i for r in window for i in r.evidence_orders])
     tickets = _by_id(session, _TICKETS, [i for r in window for i in r.evidence_tickets])
-    shared = {"problem": problem_words(session, campaign), "organisation": get_settings().organisation}
+    settings = get_settings()
+    organisation = {"name": settings.organisation, "postal_address": settings.postal_address}
+    shared = {"problem": problem_words(session, campaign), "organisation": organisation}
     return {
         r.message_id: {
             **shared,
@@ -62,7 +64,6 @@ def contexts(
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
             "links": links(r.message_id, now),
             "code": verification_code(r.message_id),
-            "postal_address": get_settings().postal_address,
         }
         for r in window
     }
@@ -79,36 +80,35 @@ def links(message_id: UUID, now: datetime) -> dict[str, str]:
 
 
 def problem_words(session: Session, campaign: Campaign) -> dict[str, Any]:
-    """Return what templates may say of the campaign's problem; empty words where there is none."""
+    """Return what templates may say of the campaign's problem; a campaign without one has its name only."""
     problem = session.get(Problem, campaign.problem_id) if campaign.problem_id else None
+    problem = problem or Problem(key="", title=campaign.name, summary="")
     return {
-        "key": problem.key if problem else "",
-        "title": problem.title if problem else campaign.name,
-        "summary": problem.summary if problem else "",
-        "workaround": (problem.workaround or "") if problem else "",
-        "fix": (problem.fix or "") if problem else "",
-        "next_update_by": day(problem.next_update_by) if problem else "",
-        "fixed_by": day(problem.fixed_by) if problem else "",
+        "key": problem.key,
+        "title": problem.title,
+        "summary": problem.summary,
+        "workaround": problem.workaround,
+        "fix": problem.fix,
+        "next_update_by": day(problem.next_update_by),
+        "fixed_by": day(problem.fixed_by),
     }
 
 
 def customer_words(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what templates may say of a customer, from the columns of her row."""
-    name = row["name"] or ""
+    names = (row["name"] or "").split()
+    columns = ("name", "external_id", "email", "phone", "city", "region", "postal_code", "country")
     return {
-        "name": name,
-        "first_name": name.split()[0] if name.split() else "",
-        "external_id": row["external_id"],
-        "city": row["city"] or "",
-        "region": row["region"] or "",
-        "country": row["country"] or "",
+        **{column: row[column] for column in columns},
+        "first_name": names[0] if names else None,
+        "language": row["locale"],
         "attributes": row["attributes"],
     }
 
 
-def day(moment: datetime | None) -> str:
-    """Return a date as people write it, such as "4 March 2027"; empty for none."""
-    return f"{moment.day} {moment:%B %Y}" if moment else ""
+def day(moment: datetime | None) -> str | None:
+    """Return a date as people write it, such as "4 March 2027"."""
+    return f"{moment.day} {moment:%B %Y}" if moment else None
 
 
 def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[str, Any]]:
@@ -117,8 +117,7 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
     found = {}
     for row in session.execute(statement, {"ids": sorted(set(ids))}).mappings():
         words = {key: value for key, value in row.items() if key != "id" and not key.endswith("_at")}
-        words = {key: "" if value is None else value for key, value in words.items()}
         words.update({f"{key[:-3]}_on": day(value) for key, value in row.items() if key.endswith("_at")})
-        words["order"] = words.pop("order_reference", "")
+        words["order"] = words.pop("order_reference", None)
         found[row["id"]] = words
     return found

@@ -47,7 +47,7 @@ WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
 
 _WINDOW = text("""
 SELECT m.id AS message_id, m.address, n.grade, n.evidence_items, n.evidence_orders, n.evidence_tickets,
-       c.name, c.external_id, c.city, c.region, c.country, c.locale, c.attributes,
+       c.name, c.external_id, c.email, c.phone, c.city, c.region, c.country, c.locale, c.attributes,
        c.address_line1, c.address_line2, c.postal_code
 FROM messages m JOIN notices n ON n.id = m.notice_id JOIN customers c ON c.id = m.customer_id
 WHERE m.chunk_id = :chunk_id AND m.send_state = 'queued'

@@ -50,7 +50,7 @@ HEAD = """<!doctype html>
   .sender { color: #8fd0ae !important; border-color: #2c332f !important; }
   .quote { background: #232a26 !important; border-color: #5cb389 !important; }
   .link { color: #8fd0ae !important; }
-  .button { background: #2f8a5f !important; color: #ffffff !important; }
+  .button { background: #27784f !important; color: #ffffff !important; }
   .rule { border-color: #2c332f !important; }
   .small, .small a { color: #9aa8a0 !important; }
 }

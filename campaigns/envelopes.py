@@ -128,6 +128,7 @@ def content_of(template: Template) -> Content:
         body=template.body,
         back=template.back,
         language=template.language,
+        name=f"{template.key} version {template.version} ({template.channel}, {template.language})",
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from campaigns.default_templates import DEFAULT_TEMPLATES
+from campaigns.default_templates import default_templates
 from campaigns.lifecycle import TOLD_GRADES, finish, open_campaign
 from outreach.models import Campaign, Playbook, Problem, ProblemUpdate, Segment, Template
 from outreach.vocabulary import (
@@ -45,21 +45,21 @@ def install_defaults(session: Session) -> None:
                     check_in_template_key="check-in" if check_in_days else None,
                 )
             )
-    for template_key, contents in DEFAULT_TEMPLATES.items():
-        if session.scalar(select(Template.id).where(Template.key == template_key).limit(1)) is None:
-            for content in contents:
-                session.add(
-                    Template(
-                        key=template_key,
-                        version=1,
-                        channel=content.channel,
-                        language=content.language,
-                        subject=content.subject,
-                        body=content.body,
-                        back=content.back,
-                        author="outreach",
-                    )
+    known = set(session.scalars(select(Template.key)))
+    for (template_key, channel), content in default_templates().items():
+        if template_key not in known:
+            session.add(
+                Template(
+                    key=template_key,
+                    version=1,
+                    channel=channel,
+                    language=content.language,
+                    subject=content.subject,
+                    body=content.body,
+                    back=content.back,
+                    author="outreach",
                 )
+            )
     session.flush()
 
 

@@ -44,7 +44,8 @@ class Notice(Base):
 class Chunk(Base):
     """Up to 1000 messages of one campaign, channel, content version and send slot: what a worker claims.
 
-    A retry forms a new chunk with `tries` one higher. `fence` rises with each claim; a receipt with an older fence changes nothing.
+    A retry forms a new chunk with `tries` one higher. `fence` rises with each claim; a receipt with an older
+    fence changes nothing.
     `check_at` is when somebody must look which of its messages need the next channel.
     """
 
