@@ -100,6 +100,13 @@ class LiquidTemplate:
             self._template: BoundTemplate = (_HTML if html else _PLAIN).from_string(source)
         except (LiquidError, RecursionError) as error:
             raise InvalidTemplate(f"{name} cannot be read: {_words(error)}", where=name) from error
+        # python-liquid notices an unknown filter only when it renders; an author wants to know now.
+        unknown = set(self._template.analyze(include_partials=False).filters) - _FILTERS
+        if unknown:
+            raise InvalidTemplate(
+                f"{name} uses the filter {', '.join(sorted(unknown))}; there is only {', '.join(sorted(_FILTERS))}.",
+                where=name,
+            )
         self._fast: FastRender | None = fast_render(self._template, html=html)
 
     @property

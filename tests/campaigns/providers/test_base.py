@@ -13,7 +13,7 @@ BREAKS = ["\r\nBcc: all@example.com", "\n", "\r", "\0", "\ud83d"]
 @pytest.mark.parametrize("field", ["to", "to_name", "subject", "from_address", "from_name", "reply_to"])
 def test_a_line_break_in_an_email_header_is_refused_by_name(field: str, bad: str) -> None:
     with pytest.raises(InvalidInput, match=field):
-        email(**{field: "a" + bad})
+        email(0, **{field: "a" + bad})
 
 
 @pytest.mark.parametrize("bad", BREAKS)

@@ -111,12 +111,12 @@ def test_the_official_description_accepts_our_request() -> None:
     if not OPENAPI.exists():
         pytest.skip("the official OpenAPI descriptions are not beside the project (../shared/data)")
     from openapi_schema_validator import OAS30WriteValidator
-    from referencing import Registry, Resource
+    from referencing import Registry
     from referencing.jsonschema import DRAFT4
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     description = yaml.load(gzip.decompress(OPENAPI.read_bytes()), Loader=loader)
-    registry: Registry[Any] = Registry().with_resource("urn:lob", Resource(contents=description, specification=DRAFT4))
+    registry: Registry[Any] = Registry().with_resource("urn:lob", DRAFT4.create_resource(description))
     reference = "urn:lob#/paths/~1postcards/post/requestBody/content/application~1json/schema"
     validator = OAS30WriteValidator({"$ref": reference}, registry=registry)
     assert [e.message for e in validator.iter_errors(body_for(postcard(1)))] == []

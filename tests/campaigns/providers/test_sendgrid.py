@@ -170,13 +170,11 @@ def test_the_official_description_accepts_our_request() -> None:
     if not OPENAPI.exists():
         pytest.skip("the official OpenAPI descriptions are not beside the project (../shared/data)")
     from openapi_schema_validator import OAS31Validator
-    from referencing import Registry, Resource
+    from referencing import Registry
     from referencing.jsonschema import DRAFT202012
 
     description = json.loads(gzip.decompress(OPENAPI.read_bytes()))
-    registry: Registry[Any] = Registry().with_resource(
-        "urn:sendgrid", Resource(contents=description, specification=DRAFT202012)
-    )
+    registry: Registry[Any] = Registry().with_resource("urn:sendgrid", DRAFT202012.create_resource(description))
     reference = "urn:sendgrid#/components/requestBodies/PostMailSend/content/application~1json/schema"
     validator = OAS31Validator({"$ref": reference}, registry=registry)
     group = [email(n) for n in range(3)]

@@ -1,5 +1,6 @@
 """SMTP against a real server: what it accepts, refuses, and drops."""
 
+import asyncio
 import email as email_package
 import logging
 import socket
@@ -37,6 +38,7 @@ class Server:
         self.peers.add(session.peer)
         refusal = self.at_recipient.get(number(address))
         if refusal == "drop":
+            assert server.transport is not None
             server.transport.close()
             return "421 gone"
         if refusal:
@@ -51,10 +53,9 @@ class Server:
         assert isinstance(envelope.content, bytes)
         self.messages.append(envelope.content)
         if n in self.drop_after_data:
+            assert isinstance(server.transport, asyncio.WriteTransport)
             server.transport.abort()
         if n in self.hang_after_data:
-            import asyncio
-
             await asyncio.sleep(1.0)
         return "250 OK"
 

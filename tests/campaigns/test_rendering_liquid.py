@@ -1,0 +1,195 @@
+"""The quick way of rendering means exactly what python-liquid means; limits hold on both."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from campaigns.liquid_templates import LiquidTemplate, variables_used
+from outreach.errors import InvalidTemplate
+
+names = st.sampled_from(["a", "b", "c.x", "c.y", "d.x.y", "items.size", "missing", "c.missing", "e"])
+words = st.sampled_from(["", "x", " ", "<b>", "{", "}}", "\n", "é", '"'])
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> str:
+    left = draw(names)
+    operator = draw(st.sampled_from(["", "==", "!=", ">"]))
+    if not operator:
+        test = left
+    elif operator == ">":
+        test = f"{left} > {draw(st.integers(-1, 2))}"
+    else:
+        right = draw(st.sampled_from(["nil", "blank", "true", "false", "'x'"]))
+        test = f"{left} {operator} {right}"
+    if draw(st.booleans()):
+        return test
+    return f"{test} {draw(st.sampled_from(['and', 'or']))} {draw(names)}"
+
+
+@st.composite
+def sources(draw: st.DrawFn, depth: int = 0) -> str:
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(["text", "output", "output", "if", "for", "unless"]))
+        if kind == "text" or depth > 2:
+            parts.append(draw(words).replace("{", "[").replace("}", "]"))
+        elif kind == "output":
+            filters = draw(st.sampled_from(["", " | default: 'z'", " | newline_to_br", " | url_encode", " | upcase"]))
+            name = draw(st.one_of(names, st.sampled_from(["item", "item.k", "forloop.last"])))
+            parts.append("{{ " + name + filters + " }}")
+        elif kind == "for":
+            parts.append("{% for item in items %}" + draw(sources(depth + 1)) + "{% else %}none{% endfor %}")
+        else:
+            middle = "{% else %}" + draw(sources(depth + 1)) if draw(st.booleans()) else ""
+            if kind == "if" and draw(st.booleans()):
+                middle = "{% elsif " + draw(conditions()) + " %}" + draw(sources(depth + 1)) + middle
+            parts.append(
+                "{% "
+                + kind
+                + " "
+                + draw(conditions())
+                + " %}"
+                + draw(sources(depth + 1))
+                + middle
+                + "{% end"
+                + kind
+                + " %}"
+            )
+    return "".join(parts)
+
+
+values: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.floats(allow_nan=False, allow_infinity=False, width=16),
+    st.text(alphabet="ab<&\"'\n {}%\r", max_size=6),
+    st.lists(st.text(alphabet="<a", max_size=2), max_size=2),
+)
+contexts = st.fixed_dictionaries(
+    {
+        "a": values,
+        "b": values,
+        "c": st.fixed_dictionaries({"x": values, "y": values}),
+        "d": st.fixed_dictionaries({"x": st.fixed_dictionaries({"y": values})}),
+        "e": st.one_of(values, st.dictionaries(st.sampled_from(["k", "size"]), values, max_size=2)),
+        "items": st.one_of(values, st.lists(st.one_of(values, st.fixed_dictionaries({"k": values})), max_size=3)),
+    }
+)
+
+
+def outcome(render: Any, context: dict[str, Any]) -> str:
+    """The text, or that there is none."""
+    try:
+        return str(render(context))
+    except InvalidTemplate:
+        return "InvalidTemplate"
+
+
+@settings(max_examples=400, deadline=None)
+@given(sources(), contexts, st.booleans())
+def test_the_quick_way_means_what_the_full_way_means(source: str, context: dict[str, Any], html: bool) -> None:
+    template = LiquidTemplate(source, "t", html=html)
+    assert outcome(template.render, context) == outcome(template.render_fully, context)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a }} {{ c.x }}",
+        "{% if a == 'x' %}1{% elsif b %}2{% else %}3{% endif %}",
+        "{% for item in items %}{{ item.k }}{% unless forloop.last %}, {% endunless %}{% endfor %}",
+        "{% if items.size > 0 and a != blank %}{{ a | default: 'there' }}{% endif %}",
+    ],
+)
+def test_ordinary_texts_go_the_quick_way(source: str) -> None:
+    assert LiquidTemplate(source, "t", html=True).is_fast
+    assert LiquidTemplate(source, "t", html=False).is_fast
+
+
+def test_other_texts_go_the_full_way_and_work() -> None:
+    template = LiquidTemplate("{% assign x = a | upcase %}{{ x }}", "t", html=True)
+    assert not template.is_fast
+    assert template.render({"a": "<b>"}) == "&lt;B&gt;"
+
+
+@pytest.mark.parametrize("html", [True, False])
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("{{ customer.frist_name }}", "customer.frist_name"),
+        ("{{ nobody }}", "nobody"),
+        ("{% if customer.vip %}x{% endif %}", "customer.vip"),
+        ("{% for x in orders %}{{ x }}{% endfor %}", "orders"),
+    ],
+)
+def test_a_missing_variable_is_named_with_its_template(source: str, named: str, html: bool) -> None:
+    with pytest.raises(InvalidTemplate, match="welcome v2.*" + named.replace(".", r"\.")):
+        LiquidTemplate(source, "welcome v2", html=html).render({"customer": {"first_name": "M"}})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a",
+        "{% if a %}",
+        "{% endif %}",
+        "{% include '/etc/passwd' %}",
+        "{% render 'x' %}",
+        "{% layout 'x' %}",
+        "{{ a | safe }}",
+        "{{ 'now' | date: '%s' }}",
+        "{{ a | nothing }}",
+        "{% for i in (1..3) %}",
+        "x" * 50_001,
+        "{% if a %}" * 200 + "{% endif %}" * 200,
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_it_is_written(source: str) -> None:
+    with pytest.raises(InvalidTemplate, match="my words"):
+        LiquidTemplate(source, "my words", html=False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a.__class__ }}",
+        "{{ self.__class__.__mro__ }}",
+        "{{ a.__init__.__globals__ }}",
+        "{{ c.keys }}",
+        "{{ items.append }}",
+        "{{ a['__class__'] }}",
+    ],
+)
+def test_python_is_out_of_reach(source: str) -> None:
+    with pytest.raises(InvalidTemplate):
+        LiquidTemplate(source, "t", html=False).render({"a": "x", "c": {"x": 1}, "items": []})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in (1..99999) %}{% for b in (1..99999) %}x{% endfor %}{% endfor %}",
+        "{% for a in (1..999999999999) %}x{% endfor %}",
+        "{% for a in (1..1900) %}" + "x" * 2000 + "{% endfor %}",
+        "{% assign s = 'xxxxxxxxxx' %}" + "{% assign s = s | append: s %}" * 40 + "{{ s }}",
+        "{% for i in items %}{{ i }}{% for j in items %}{{ j }}{% endfor %}{% endfor %}",
+        "{% for i in items %}" + "y" * 4_000 + "{% endfor %}",
+    ],
+)
+def test_a_text_that_would_grow_without_end_is_stopped_soon(source: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(InvalidTemplate):
+        LiquidTemplate(source, "t", html=True).render({"items": ["z"] * 190})
+    assert time.monotonic() - started < 3
+
+
+def test_variables_used_are_paths_from_outside() -> None:
+    source = (
+        "{{ customer.name }}{% for item in items %}{{ item.lot }}{% endfor %}{% if items[0].sku == grade %}{% endif %}"
+    )
+    assert variables_used(source) == {"customer.name", "items", "items.sku", "grade"}
