@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
+from app.error_shape import answer
 from app.middleware import SECURITY_HEADERS
 from outreach.errors import OutreachError
 from outreach.logs import CORRELATION_HEADER, correlation_id
@@ -40,13 +41,6 @@ def install(application: FastAPI) -> None:
     application.add_exception_handler(OperationalError, _database)
     application.add_exception_handler(NoConnectionFree, _busy)
     application.add_exception_handler(Exception, _unexpected)
-
-
-def answer(
-    status: int, code: str, detail: str, where: str | None = None, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    """Return one error in our shape."""
-    return JSONResponse({"error": code, "detail": detail, "where": where}, status, headers)
 
 
 def _ours(_: Request, error: Exception) -> JSONResponse:

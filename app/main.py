@@ -5,28 +5,33 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from app import answers, health
-from app.middleware import Correlation, SecurityHeaders
+from app.middleware import Correlation, DeclaredSize, SecurityHeaders
 from outreach import api as ground
 from outreach import operators_api
 from outreach.doors import public
 from outreach.security import check_secret_key
 from outreach.settings import get_settings
+from webhooks import api as inbound
 
 BODY_BYTES = 2 * 1024 * 1024
+EMAIL_BYTES = 30 * 1024 * 1024  # an email with its attachments; the other webhooks set their own, lower bound
 
 
 def create_app() -> FastAPI:
     """Build the application; raises `Unavailable` when no usable secret key is set."""
     check_secret_key()
     # The interactive pages would load scripts from elsewhere; the description itself is served below.
-    application = FastAPI(title="Outreach", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=BODY_BYTES)
+    application = FastAPI(title="Outreach", docs_url=None, redoc_url=None, openapi_url=None)
     answers.install(application)
+    application.add_middleware(DeclaredSize, bound_of=_largest_body)
     application.add_middleware(SecurityHeaders, https=get_settings().public_url.startswith("https://"))
     application.add_middleware(Correlation)  # added last, so it comes first
 
     application.include_router(health.router)
-    application.include_router(ground.router)
-    application.include_router(operators_api.router)
+    # Each router its bound: that of the application would answer outside of our error shape.
+    application.include_router(ground.router, max_body_size=BODY_BYTES)
+    application.include_router(operators_api.router, max_body_size=BODY_BYTES)
+    application.include_router(inbound.router, max_body_size=EMAIL_BYTES)
 
     @application.get("/api/openapi.json", dependencies=[Depends(public("the source code tells as much"))])
     def describe() -> dict[str, Any]:
@@ -34,3 +39,7 @@ def create_app() -> FastAPI:
         return application.openapi()
 
     return application
+
+
+def _largest_body(path: str) -> int:
+    return EMAIL_BYTES if path.startswith("/webhooks/") else BODY_BYTES

@@ -1,8 +1,11 @@
 """What every request passes first: a correlation id, and the headers that keep browsers out of trouble."""
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.error_shape import answer
 from outreach.logs import CORRELATION_HEADER, begin_correlation
 
 # Scripts and styles from our own files only, nothing inline, nobody may frame us.
@@ -42,6 +45,27 @@ class Correlation:
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+
+
+class DeclaredSize:
+    """Refuses a body that says it is too large before a byte of it is read, in our error shape.
+
+    What does not say how large it is, the routers stop while it comes in (`max_body_size`).
+    """
+
+    def __init__(self, app: ASGIApp, *, bound_of: Callable[[str], int]) -> None:
+        self.app = app
+        self.bound_of = bound_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http":
+            declared, bound = Headers(scope=scope).get("Content-Length", ""), self.bound_of(scope["path"])
+            if declared.isdecimal() and int(declared[:20]) > bound:
+                said = f"The body is larger than the {bound} bytes that are taken here; send it in parts."
+                await answer(413, "too_large", said)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class SecurityHeaders:

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-import campaigns.tasks  # noqa: F401 - importing a module of tasks registers them
+import webhooks.tasks  # noqa: F401 - as above
 from app.liveness import watch_beat
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES, celery_app
@@ -23,6 +23,8 @@ def create_worker() -> Celery:
     every = {
         "campaigns.sweep": tick,
         "campaigns.reconcile": _RECONCILE_SECONDS,
+        "webhooks.apply_inbox": tick,
+        "webhooks.work_at_desks": tick,
     }
     application.conf.beat_schedule = {
         task: {"task": task, "schedule": seconds, "options": options} for task, seconds in every.items()
