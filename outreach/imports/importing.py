@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from outreach import audit, clock
 from outreach.db import engine, transaction
 from outreach.errors import InvalidInput
 from outreach.imports import mappings, textfiles
@@ -23,7 +24,7 @@ from outreach.imports.staging import open_reader, refuser, stage
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 JSON_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 PARQUET_ENDINGS = (".parquet",)
-IMPORT_LOCK = 7302  # two imports at once wait for each other
+IMPORT_LOCK = 7310  # two imports at once wait for each other
 
 
 class _Undo(Exception):
@@ -48,6 +49,7 @@ def run_import(
     kind: str | None = None,
     dry_run: bool = False,
     rejects: Path | None = None,
+    actor: str = "import",
     progress: Callable[[Progress], None] = _silent,
 ) -> ImportReport:
     """Import one file with the standard headers, or a folder of SELECT statements over the files in `data`.
@@ -55,7 +57,8 @@ def run_import(
     Each table is one transaction: all its good rows go in, or none if the process dies; running it again
     repairs that, for an import changes only what differs. A dry run does everything and undoes it. Refused
     rows and dropped values are listed in `rejects` (by default `NAME.rejects.csv` in the current folder).
-    Raises `InvalidInput` when nothing can be imported at all, `Unavailable` when the database is down.
+    `actor` is who did it, for the audit log. Raises `InvalidInput` when nothing can be imported at all,
+    `Unavailable` when the database is down.
     """
     started = time.monotonic()
     # Settings and relative paths are read before DuckDB takes the process to the data folder.
@@ -68,12 +71,12 @@ def run_import(
             if dry_run:
                 with suppress(_Undo), transaction() as session:
                     for each in inputs:
-                        _import_one(session, each, report, listed, progress)
+                        _import_one(session, each, report, listed, actor, progress)
                     raise _Undo
             else:
                 for each in inputs:
                     with transaction() as session:
-                        _import_one(session, each, report, listed, progress)
+                        _import_one(session, each, report, listed, actor, progress)
     finally:
         report.rejects = listed.close()
     report.seconds = time.monotonic() - started
@@ -81,7 +84,12 @@ def run_import(
 
 
 def _import_one(
-    session: Session, each: _Input, report: ImportReport, rejects: Rejects, progress: Callable[[Progress], None]
+    session: Session,
+    each: _Input,
+    report: ImportReport,
+    rejects: Rejects,
+    actor: str,
+    progress: Callable[[Progress], None],
 ) -> None:
     session.execute(text(f"SELECT pg_advisory_xact_lock({IMPORT_LOCK})"))
     # A slow SELECT of the user's leaves this transaction idle for as long as it takes.
@@ -95,6 +103,14 @@ def _import_one(
         staged = stage(session, each.table, source, reader, progress)
     progress(Progress(each.table.kind, "merging", counts.read, 1.0))
     report.notes += merge(session, staged, counts, rejects)
+    audit.record(
+        session,
+        actor=actor,
+        action="import.run",
+        subject=f"{each.table.kind}:{report.source.name}",
+        detail=asdict(counts),
+        now=clock.now(session),
+    )
     progress(Progress(each.table.kind, "done", counts.read, 1.0))
 
 

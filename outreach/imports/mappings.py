@@ -101,7 +101,10 @@ def select(connection: duckdb.DuckDBPyConnection, statement: str, table: Table, 
 
 def _cell(name: str, kind: str, table: Table) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
-    plain = kind in _PLAIN_TYPES and not table.field(normal_header(name))
+    other = not table.field(normal_header(name))
+    if other and kind.startswith("DECIMAL"):
+        return f"CAST({quoted} AS DOUBLE) AS {quoted}"
+    plain = kind in _PLAIN_TYPES and other
     return quoted if plain or kind == "VARCHAR" else f"CAST({quoted} AS VARCHAR) AS {quoted}"
 
 

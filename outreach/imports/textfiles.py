@@ -33,6 +33,13 @@ class TextFile:
         self.path = path
         self.size = max(path.stat().st_size, 1)
         self._raw: IO[bytes] = path.open("rb")
+        try:
+            self._text = self._as_text()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def _as_text(self) -> io.TextIOWrapper:
         packed = self._raw.read(2) == b"\x1f\x8b"
         self._raw.seek(0)
         binary: Any = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
@@ -41,12 +48,12 @@ class TextFile:
         encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
         if encoding != "utf-16" and b"\0" in start:
             raise InvalidInput(
-                f"{path.name} is not a text file, or is UTF-16 without byte order mark; save it as UTF-8.",
+                f"{self.path.name} is not a text file, or is UTF-16 without byte order mark; save it as UTF-8.",
                 where="source",
             )
         # Bytes that are not UTF-8 survive as lone surrogates, so that only their own row is refused.
         errors = "replace" if encoding == "utf-16" else "surrogateescape"
-        self._text = io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline="")
+        return io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline="")
 
     def _read_start(self, binary: Any) -> bytes:
         try:
