@@ -37,7 +37,7 @@ def create_app(settings: SandboxSettings) -> Starlette:
     tickets = Tickets(record)
     events = DeskEvents(world, tickets)
     sendgrid, twilio, lob, zendesk = SendGrid(world), Twilio(world), Lob(world), Zendesk(world, tickets, events)
-    forgetters = [part.forget for part in (sendgrid, twilio, lob, zendesk, tickets)]
+    forgetters = [part.forget for part in (sendgrid, twilio, lob, zendesk, tickets, courier)]
     parts = (sendgrid, twilio, lob, zendesk, People(tickets, events), Replies(world, twilio))
     routes = [route for part in (*parts, Control(world, forgetters)) for route in part.routes()]
 

@@ -13,6 +13,7 @@ from sandbox.tickets import PROBLEM_FIELDS, Tickets, moment
 from sandbox.world import World
 
 KNOWN_TAG = "known_problem"
+WORKAROUND_TAG = "workaround"
 GENERIC_PATH = "/webhooks/desks/generic"
 ZENDESK_PATH = "/webhooks/desks/zendesk"
 DESKS = frozenset({"generic", "zendesk"})
@@ -30,30 +31,36 @@ class DeskEvents:
         """The desks of the settings."""
         return frozenset(name.strip() for name in self._world.settings.desks.split(",")) & DESKS
 
-    def ticket(self, kind: str, ticket: dict[str, Any], desks: frozenset[str], change: dict[str, Any]) -> None:
-        """Tell of a ticket; `kind` is created or updated, `change` maps a Zendesk event to its `event` object."""
+    def ticket(
+        self, kind: str, ticket: dict[str, Any], desks: frozenset[str], change: dict[str, Any], actor: int
+    ) -> None:
+        """Tell of a ticket; `kind` is created or updated, `change` maps a Zendesk event to its `event` object.
+
+        `actor` is the desk's user who did it, by which a receiver knows the echo of its own work.
+        """
         if "generic" in desks:
             self._generic(f"ticket.{kind}", {"ticket": self._generic_ticket(ticket)})
         if "zendesk" in desks:
             for name, detail in change.items():
-                self._zendesk(name, ticket, detail)
+                self._zendesk(name, ticket, detail, actor)
 
     def problem(self, kind: str, problem: dict[str, Any], desks: frozenset[str]) -> None:
         """Tell what became of a problem: known, workaround, resolved or reopened.
 
-        Zendesk has no such words: its people tag the problem ticket, comment on it, solve it and open it again.
+        Zendesk has no such words: its people tag the problem ticket, solve it and open it again.
         """
         if "generic" in desks:
             self._generic(f"problem.{kind}", {"problem": problem})
         if "zendesk" in desks:
             ticket = self._tickets.by_id[problem["id"]]
-            name, detail = {
+            told: dict[str, tuple[str, dict[str, Any]]] = {
                 "known": ("tags_changed", {"tags_added": [KNOWN_TAG], "tags_removed": []}),
-                "workaround": ("comment_added", _comment(problem.get("workaround") or "")),
+                "workaround": ("tags_changed", {"tags_added": [WORKAROUND_TAG], "tags_removed": []}),
                 "resolved": ("status_changed", {"current": "SOLVED", "previous": "OPEN"}),
                 "reopened": ("status_changed", {"current": "OPEN", "previous": "SOLVED"}),
-            }[kind]
-            self._zendesk(name, ticket, detail)
+            }
+            name, detail = told[kind]
+            self._zendesk(name, ticket, detail, ticket["requester_id"])
 
     def _generic(self, kind: str, content: dict[str, Any]) -> None:
         identity = f"evt_{secrets.token_hex(12)}"
@@ -71,12 +78,13 @@ class DeskEvents:
             "status": ticket["status"],
             "priority": ticket["priority"],
             "created_at": ticket["created_at"],
+            "solved_at": ticket["_solved_at"],
             "requester": {name: value for name, value in known.items() if value},
             "attributes": ticket["_attributes"],
         }
         return told | ({"problem_id": str(ticket["problem_id"])} if ticket["problem_id"] else {})
 
-    def _zendesk(self, name: str, ticket: dict[str, Any], detail: dict[str, Any]) -> None:
+    def _zendesk(self, name: str, ticket: dict[str, Any], detail: dict[str, Any], actor: int) -> None:
         invocation = str(uuid.uuid4())
         identity = str(uuid.uuid4())
         event = {
@@ -86,7 +94,7 @@ class DeskEvents:
             "time": moment(),
             "zendesk_event_version": "2022-11-06",
             "subject": f"zen:ticket:{ticket['id']}",
-            "detail": _zendesk_detail(ticket),
+            "detail": {"actor_id": str(actor), **_zendesk_detail(ticket)},
             "event": {**detail, "meta": {"sequence": {"id": secrets.token_hex(16), "position": 1}}},
         }
         sign = self._world.signatures.zendesk(invocation)
@@ -99,10 +107,6 @@ def new_problem(identity: str, asked: dict[str, Any]) -> dict[str, Any]:
     return {"id": identity, **{name: asked.get(name) for name in PROBLEM_FIELDS}, "attributes": attributes}
 
 
-def _comment(body: str) -> dict[str, Any]:
-    return {"comment": {"id": secrets.token_hex(6), "body": body, "is_public": True}}
-
-
 def _zendesk_detail(ticket: dict[str, Any]) -> dict[str, Any]:
     """Write ids as text and states in capitals, as Zendesk's events do (its API does neither)."""
 
@@ -113,7 +117,6 @@ def _zendesk_detail(ticket: dict[str, Any]) -> dict[str, Any]:
         return None if ticket[name] is None else str(ticket[name]).upper()
 
     return {
-        "actor_id": text("submitter_id"),
         "assignee_id": text("assignee_id"),
         "brand_id": "1",
         "created_at": ticket["created_at"],

@@ -1,5 +1,6 @@
 """What one person got out of an accepted request: subject, text, addresses, headers."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,10 +49,11 @@ def _mail(request: dict[str, Any], position: int) -> Letter:
     person = request["personalizations"][position]
     values: dict[str, str] = person.get("substitutions") or {}
 
+    # The longest tag first, and one pass: a value that looks like a tag stays as it is.
+    tags = re.compile("|".join(re.escape(tag) for tag in sorted(values, key=len, reverse=True)))
+
     def filled(text: str) -> str:
-        for name, value in values.items():
-            text = text.replace(name, value)
-        return text
+        return tags.sub(lambda found: values[found[0]], text) if values else text
 
     parts = {part["type"]: filled(part["value"]) for part in request.get("content", [])}
     reply_to = request.get("reply_to") or next(iter(request.get("reply_to_list") or []), None) or request["from"]

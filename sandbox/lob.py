@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -141,11 +142,9 @@ class Lob:
         address = card["to"]
         line = f"{address['address_line1']} {address['address_zip']}"
         story = card_story(address["address_zip"] or "", line, faults.of("lob").outcomes, seed)
-        self._world.courier.pending += 1
-        asyncio.get_running_loop().call_later(until_mailed, self._mail, card, story)
+        self._world.courier.later(until_mailed, partial(self._mail, card, story))
 
     def _mail(self, card: dict[str, Any], story: tuple[Any, ...]) -> None:
-        self._world.courier.pending -= 1
         if card.get("deleted") or card["id"] not in self._cards:
             return
         for step in story:

@@ -7,11 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.desk_events import DESKS, KNOWN_TAG, DeskEvents, new_problem
+from sandbox.desk_events import DESKS, KNOWN_TAG, WORKAROUND_TAG, DeskEvents, new_problem
 from sandbox.tickets import PRIORITIES, PROBLEM_FIELDS, STATUSES, Tickets
 from sandbox.wire import control_body
 
 KINDS = ("known", "workaround", "resolved", "reopened")
+AGENT = {"name": "Support team", "email": "support-team@desk.invalid"}
+TAG_AFTER = {"known": KNOWN_TAG, "workaround": WORKAROUND_TAG}
 STATUS_AFTER = {"resolved": "solved", "reopened": "open"}
 
 
@@ -47,7 +49,7 @@ class People:
             fields = {name: one[name] for name in ("subject", "priority", "status", "external_id") if one.get(name)}
             fields |= {"_attributes": one.get("attributes") or {}, "type": "incident", "problem_id": _number(one)}
             ticket = self._tickets.open(fields, one["body"], one["requester"])
-            self._events.ticket("created", ticket, desks, {"created": {}})
+            self._events.ticket("created", ticket, desks, {"created": {}}, ticket["requester_id"])
             opened.append(str(ticket["id"]))
         return JSONResponse({"ids": opened, "id": opened[0] if opened else None}, 201)
 
@@ -71,7 +73,7 @@ class People:
             self._tickets.comment(ticket, str(body["comment"]), public=True)
             changes["comment_added"] = {"comment": {"body": str(body["comment"]), "is_public": True}}
         self._tickets.keep(ticket)
-        self._events.ticket("updated", ticket, desks, changes)
+        self._events.ticket("updated", ticket, desks, changes, self._agent())
         return JSONResponse({"id": str(ticket["id"])})
 
     async def _report(self, request: Request) -> Response:
@@ -84,7 +86,7 @@ class People:
         if None in linked:
             raise HTTPException(404, "ticket_ids names a ticket that is not here")
         fields = {"subject": body["title"], "type": "problem", "status": "open"}
-        ticket = self._tickets.open(fields, body.get("summary") or body["title"], {"name": "Support team"})
+        ticket = self._tickets.open(fields, body.get("summary") or body["title"], AGENT)
         problem = new_problem(str(ticket["id"]), body)
         self._tickets.keep_problem(problem)
         for incident in linked:
@@ -92,7 +94,7 @@ class People:
                 changes: dict[str, Any] = {}
                 self._link(incident, ticket["id"], changes)
                 self._tickets.keep(incident)
-                self._events.ticket("updated", incident, desks, changes)
+                self._events.ticket("updated", incident, desks, changes, self._agent())
         return JSONResponse({"id": problem["id"]}, 201)
 
     async def _decide(self, request: Request) -> Response:
@@ -108,8 +110,8 @@ class People:
         self._tickets.keep_problem(problem)
         ticket = self._tickets.by_id[identity]
         ticket["status"] = STATUS_AFTER.get(kind, ticket["status"])
-        if kind == "known":
-            ticket["tags"] = sorted({*ticket["tags"], KNOWN_TAG})
+        tag = TAG_AFTER.get(kind)
+        ticket["tags"] = sorted({*ticket["tags"], *([tag] if tag else [])})
         self._tickets.keep(ticket)
         self._events.problem(kind, problem, desks)
         return JSONResponse({"id": identity, "problem": problem})
@@ -122,6 +124,9 @@ class People:
                 "problems": list(self._tickets.problems.values()),
             }
         )
+
+    def _agent(self) -> int:
+        return int(self._tickets.person(AGENT)["id"])
 
     def _link(self, ticket: dict[str, Any], problem_id: int | None, changes: dict[str, Any]) -> None:
         if problem_id is not None and (self._tickets.by_id.get(str(problem_id)) or {}).get("type") != "problem":

@@ -36,8 +36,9 @@ class SendGrid:
         return [Route("/v3/mail/send", self._send, methods=["POST"])]
 
     def forget(self) -> None:
-        """Forget which addresses bounced."""
+        """Forget which addresses bounced, and the events that wait."""
         self._suppressed.clear()
+        self._events.forget()
 
     async def _send(self, request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

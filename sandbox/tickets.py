@@ -74,6 +74,7 @@ class Tickets:
             "created_at": now,
             "updated_at": now,
             "_attributes": fields.get("_attributes", {}),
+            "_solved_at": None,
             "_comments": [{"id": next(self._ids), "body": body, "public": True, "created_at": now}],
         }
         self.keep(ticket)
@@ -88,6 +89,8 @@ class Tickets:
     def keep(self, ticket: dict[str, Any]) -> None:
         """Store a changed ticket."""
         ticket["updated_at"] = moment()
+        solved = ticket["status"] in ("solved", "closed")
+        ticket["_solved_at"] = (ticket["_solved_at"] or moment()) if solved else None
         self.by_id[str(ticket["id"])] = ticket
         self._record.put("ticket", str(ticket["id"]), ticket)
 

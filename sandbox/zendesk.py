@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from sandbox.wire import basic_credentials, read_body, same, with_faults
 from sandbox.world import World
 
 MAX_BYTES = 1024 * 1024
+LATEST = 253_402_300_799  # the last second of the year 9999, where datetime ends
 PLAIN_FIELDS: tuple[str, ...] = ("subject", "external_id", "priority", "status", "type", "problem_id", "tags")
 PLAIN_FIELDS += ("custom_fields", "assignee_id", "group_id")
 KINDS: dict[str, type] = {"subject": str, "status": str, "priority": str, "type": str, "tags": list, "comment": dict}
@@ -43,6 +45,7 @@ class Zendesk:
             Route(f"{base}/tickets/{{id:int}}/comments.json", self._comments, methods=["GET"]),
             Route(f"{base}/tickets/{{id:int}}.json", self._show, methods=["GET"]),
             Route(f"{base}/tickets/{{id:int}}.json", self._update, methods=["PUT"]),
+            Route(f"{base}/incremental/tickets/cursor.json", self._export, methods=["GET"]),
             Route(f"{base}/users/{{id:int}}.json", self._user, methods=["GET"]),
         ]
 
@@ -106,7 +109,7 @@ class Zendesk:
         about = str(ticket["external_id"] or "") or None
         accepted = Accepted(about, str(ticket["requester_id"]), None, str(ticket["id"]))
         await self._world.record.accept("desk", request.url.path, asked, [accepted])
-        self._events.ticket("created", ticket, self._events.usual & {"zendesk"}, {"created": {}})
+        self._events.ticket("created", ticket, self._events.usual & {"zendesk"}, {"created": {}}, self._actor(request))
         answer = JSONResponse({"ticket": self._public(ticket)}, 201)
         answer.headers["Location"] = self._url(ticket)
         if key:
@@ -145,7 +148,7 @@ class Zendesk:
         self._tickets.keep(ticket)
         accepted = Accepted(None, str(ticket["requester_id"]), None, str(ticket["id"]))
         await self._world.record.accept("desk", request.url.path, asked, [accepted])
-        self._events.ticket("updated", ticket, self._events.usual & {"zendesk"}, changes)
+        self._events.ticket("updated", ticket, self._events.usual & {"zendesk"}, changes, self._actor(request))
         return JSONResponse({"ticket": self._public(ticket), "audit": {"ticket_id": ticket["id"], "events": []}}), ""
 
     async def _asked(self, request: Request) -> tuple[dict[str, Any], Response | None]:
@@ -203,6 +206,36 @@ class Zendesk:
     async def _user(self, request: Request) -> Response:
         user = self._tickets.users.get(str(request.path_params["id"]))
         return self._denied(request) or (_missing() if user is None else JSONResponse({"user": user}))
+
+    async def _export(self, request: Request) -> Response:
+        """Answer what changed since a time, by cursors (docs: incremental exports, cursor-based)."""
+        denied = self._denied(request)
+        if denied:
+            return denied
+        query = request.query_params
+        cursor = query.get("cursor") or f"{query.get('start_time', '')}-0"
+        since, _, place = cursor.partition("-")
+        if not all(part.isascii() and part.isdigit() for part in (since, place)):
+            return JSONResponse({"error": "InvalidValue", "description": "start_time must be a unix time"}, 422)
+        start, moment = int(place), datetime.fromtimestamp(min(int(since), LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = [ticket for ticket in self._tickets.by_id.values() if ticket["updated_at"] >= moment]
+        shown = found[start : start + 1000]
+        after = f"{since}-{start + len(shown)}"
+        return JSONResponse(
+            {
+                "tickets": [self._public(ticket) for ticket in shown],
+                **self._side(request, shown),
+                "after_cursor": after,
+                "after_url": str(request.url.include_query_params(cursor=after)),
+                "end_of_stream": start + len(shown) >= len(found),
+            }
+        )
+
+    def _actor(self, request: Request) -> int:
+        """Return the agent whose token made this call."""
+        given = basic_credentials(request)
+        email = given[0].removesuffix("/token") if given else "unknown"
+        return int(self._tickets.person({"email": email})["id"])
 
     def _page(self, request: Request, found: list[dict[str, Any]]) -> Response:
         """Answer one page: by cursor when `page[size]` is asked for, else by number, as Zendesk does."""

@@ -92,10 +92,10 @@ class Sandbox:
     def reset(self) -> None:
         """Forget everything: record, knobs, webhooks."""
         self.receiver.answers.clear()
-        self.settle()
         clear: dict[str, Any] = {"sendgrid": {}, "twilio": {}, "lob": {}, "desk": {}}
         self.post("/_sandbox/faults", clear)
         self.post("/_sandbox/reset", {})
+        self.settle()
         self.receiver.received.clear()
 
     def sendgrid(self) -> SendGridAPIClient:

@@ -118,6 +118,16 @@ def test_outreach_opens_and_changes_tickets_over_the_ticket_api(sandbox: Sandbox
     assert told(sandbox) == []
 
 
+def test_changed_tickets_are_exported_by_cursor(sandbox: Sandbox) -> None:
+    identity = int(ticket(sandbox))
+    page = sandbox.zendesk("GET", "/incremental/tickets/cursor.json?start_time=0&include=users").json()
+    assert ([one["id"] for one in page["tickets"]], page["end_of_stream"]) == ([identity], True)
+    assert page["users"][0]["email"] == JANE["email"]
+    rest = sandbox.zendesk("GET", f"/incremental/tickets/cursor.json?cursor={page['after_cursor']}").json()
+    assert (rest["tickets"], rest["end_of_stream"]) == ([], True)
+    assert sandbox.zendesk("GET", "/incremental/tickets/cursor.json?start_time=now").status == 422
+
+
 def test_a_repeated_idempotency_key_opens_one_ticket(sandbox: Sandbox) -> None:
     asked = {"ticket": {"comment": {"body": "Still broken"}}}
     first = sandbox.zendesk("POST", "/tickets.json", asked, Idempotency_Key="k")

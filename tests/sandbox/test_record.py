@@ -27,6 +27,15 @@ def test_counts_tell_duplicates_by_recipient_and_message_id(sandbox: Sandbox) ->
     assert counts["duplicated"] == [{"provider": "sendgrid", "to": "a@example.com", "message_id": "m-1", "count": 2}]
 
 
+def test_a_reset_drops_the_webhooks_that_wait(sandbox: Sandbox) -> None:
+    sandbox.post("/_sandbox/faults", {"sendgrid": {"webhooks": {"delay_seconds": 60}}})
+    sandbox.mail(person("a@example.com", "m-1"))
+    assert sandbox.get("/_sandbox/idle") == {"idle": False, "waiting": 2}
+    sandbox.post("/_sandbox/reset", {})
+    assert sandbox.get("/_sandbox/idle") == {"idle": True, "waiting": 0}
+    assert sandbox.get("/_sandbox/counts")["accepted"] == {}
+
+
 def test_everything_that_was_answered_survives_a_kill(own_home: Path, receiver: Receiver) -> None:
     sandbox = Sandbox(own_home, receiver, "--lob-window-seconds", "60")
     answered: list[str] = []

@@ -48,6 +48,13 @@ def test_every_personalization_is_one_recorded_message_with_its_own_words(sandbo
     assert len(second["request"]["personalizations"]) == 2
 
 
+def test_a_value_that_looks_like_a_tag_is_not_filled_again(sandbox: Sandbox) -> None:
+    values = {"{a}": "see {b}", "{b}": "secret"}
+    content = [{"type": "text/plain", "value": "{a}"}]
+    sandbox.mail(person("a@example.com", "m", substitutions=values), content=content)
+    assert sandbox.get("/_sandbox/accepted")["accepted"][0]["text"] == "see {b}"
+
+
 def test_events_are_signed_as_sendgrid_signs_and_carry_custom_arguments_and_categories(sandbox: Sandbox) -> None:
     sandbox.mail(person("jane@example.com", "m-1"), categories=["notice"], custom_args={"campaign": "7"})
     sandbox.settle()
