@@ -66,7 +66,7 @@ class Server:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
             self.scheme = "https"
         self.port = self.http.server_address[1]
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def origin(self, host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}"
