@@ -179,8 +179,8 @@ def _sms(text: str, name: str) -> str:
     text = _whole(_squeezed(text)).strip()
     if not text:
         raise InvalidTemplate(f"{name}: the text is empty for this person.", where="body")
-    # At most 1,530 septets fit; most texts are far shorter and need no counting.
-    if len(text) > 300:
+    # Too short for more than ten segments, whatever its characters: no counting.
+    if len(text) > (765 if text.isascii() else 335):
         count = sms_segments(text)
         if count.segments > MAX_SEGMENTS:
             raise InvalidTemplate(

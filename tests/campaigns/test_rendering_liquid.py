@@ -97,6 +97,60 @@ def test_the_quick_way_means_what_the_full_way_means(source: str, context: dict[
     assert outcome(template.render, context) == outcome(template.render_fully, context)
 
 
+# What ordinary texts and ordinary facts look like: nothing here may leave the quick way.
+ordinary_values = st.one_of(st.none(), st.integers(-5, 5), st.text(alphabet="ab<&'\n {}%", max_size=5))
+ordinary_facts = st.fixed_dictionaries(
+    {
+        "a": ordinary_values,
+        "b": ordinary_values,
+        "c": st.fixed_dictionaries({"x": ordinary_values}),
+        "flag": st.booleans(),
+        "items": st.lists(st.fixed_dictionaries({"k": ordinary_values}), max_size=3),
+    }
+)
+PIECES = [
+    "{{ a }}",
+    "{{ c.x }}",
+    "{{ a | default: 'z' }}",
+    "{{ c.x | default: 'you' | newline_to_br }}",
+    "{{ b | newline_to_br }}",
+    "{{ b | url_encode }}",
+    "{{ items.size }}",
+    "{% if a %}1{% else %}2{% endif %}",
+    "{% if flag %}1{% endif %}",
+    "{% if flag == false %}1{% elsif c.x == nil %}2{% else %}3{% endif %}",
+    "{% if a == 'ab' or b != blank and c.x %}{{ c.x }}{% endif %}",
+    "{% unless a == blank %}{{ a }}{% endunless %}",
+    "{% unless flag %}x{% else %}y{% endunless %}",
+    "{% if items.size > 1 %}many{% endif %}",
+    "{% for item in items %}{{ item.k }}{% unless forloop.last %}, {% endunless %}{% endfor %}",
+    "{% for a in items %}{% if forloop.first %}:{% endif %}{{ a.k }}{% else %}none{% endfor %}{{ a }}",
+    " <b>words</b>\n",
+]
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "ab", "<a>\nb", 0, 1], ids=repr)
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_piece_means_the_same_with_each_kind_of_value(piece: str, value: Any) -> None:
+    for count in range(3):
+        facts = {"a": value, "b": value, "c": {"x": value}, "flag": count == 1, "items": [{"k": value}] * count}
+        for html in (True, False):
+            template = LiquidTemplate(piece, "t", html=html)
+            assert outcome(template.render, facts) == outcome(template.render_fully, facts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5), ordinary_facts, st.booleans())
+def test_ordinary_texts_and_facts_go_the_quick_way_and_mean_the_same(
+    pieces: list[str], facts: dict[str, Any], html: bool
+) -> None:
+    if not html:
+        pieces = [piece for piece in pieces if "newline_to_br" not in piece]
+    template = LiquidTemplate("".join(pieces), "t", html=html)
+    assert template._fast is not None
+    assert template._fast(facts) == template.render_fully(facts)
+
+
 @pytest.mark.parametrize(
     "source",
     [
