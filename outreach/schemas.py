@@ -1,7 +1,7 @@
 """What the JSON routes of the ground take and give. What comes in is closed: an unknown field is an error."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
@@ -50,9 +50,17 @@ def _check_integers(value: object) -> None:
         raise ValueError("it holds an integer beyond 64 bits")
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first or last day of the calendar in a far zone
+        raise ValueError("this time is out of range") from None
+
+
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Prose = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Attributes = Annotated[dict[str, Any], AfterValidator(_small_object)]
 
 
@@ -117,7 +125,7 @@ class ApiKeyIn(Incoming):
 
     name: Line
     permissions: Annotated[list[Permission], Field(min_length=1, max_length=50)]
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class ApiKeyOut(Outgoing):
@@ -160,8 +168,8 @@ class PromiseIn(EntryIn):
     """What is said, and what customers may rely on."""
 
     workaround: Prose | None = None
-    fixed_by: AwareDatetime | None = None
-    next_update_by: AwareDatetime | None = None
+    fixed_by: Moment | None = None
+    next_update_by: Moment | None = None
 
 
 class UpdateIn(PromiseIn):

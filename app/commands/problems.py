@@ -1,6 +1,6 @@
 """`outreach problem …`: the life of a problem from the command line."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -149,9 +149,9 @@ def _promise(fixed_by: str | None, next_update_by: str | None) -> dict[str, date
 def _moment(name: str, value: str) -> datetime:
     try:
         found = datetime.fromisoformat(value)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        option = "--" + name.replace("_", "-")
-        raise InvalidInput(f"{option} {value!r} is not a time with a zone, like 2026-03-01T12:00:00+01:00.")
-    return found
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    option = "--" + name.replace("_", "-")
+    raise InvalidInput(f"{option} {value!r} is not a time with a zone, like 2026-03-01T12:00:00+01:00.")

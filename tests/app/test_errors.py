@@ -94,6 +94,15 @@ def test_a_body_that_is_too_large_is_refused(api_server: Any, chunked: bool) -> 
     assert shape(answer) == (413, "too_large")
 
 
+@pytest.mark.parametrize("moment", ["2030-01-01T12:00:00", "0001-01-01T00:00:00+14:00", "2027-02-29T00:00:00Z", "soon"])
+def test_a_time_needs_a_zone_and_a_place_in_the_calendar(api_server: Any, moment: str) -> None:
+    key = api_server.key(Permission.PROBLEMS_WRITE)
+    api_server.ask("POST", "/api/problems", {"title": "A", "key": "A"}, authorization=key)
+    answer = api_server.ask("POST", "/api/problems/A/known", {"fixed_by": moment}, authorization=key)
+    assert shape(answer) == (422, "invalid_input")
+    assert answer.json()["where"] == "body.fixed_by"
+
+
 def test_the_state_of_a_thing_is_a_conflict_and_says_what_is_possible(api_server: Any) -> None:
     key = api_server.key(Permission.PROBLEMS_WRITE)
     api_server.ask("POST", "/api/problems", {"title": "A", "key": "A"}, authorization=key)
