@@ -54,7 +54,10 @@ def fast_render(template: BoundTemplate, *, html: bool) -> FastRender | None:
         write = parts.append
         for step in steps:
             step(scope, write)
-        return "".join(parts)
+        text = "".join(parts)
+        if "\r" in text:
+            raise NeedsFullLiquidError  # python-liquid makes every line end a \n
+        return text
 
     return render
 
@@ -103,8 +106,6 @@ def _output(expression: Expression, *, html: bool) -> Step:
         elif not html:
             write(text)
         elif line_breaks and "\n" in text:
-            if "\r" in text:
-                raise NeedsFullLiquidError
             write(str(escape(text)).replace("\n", "<br />\n"))
         else:
             write(escape(text))
