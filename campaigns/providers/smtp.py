@@ -26,10 +26,11 @@ _LEADING_DOT = re.compile(rb"(?m)^\.")
 
 
 class RepliedError(Exception):
-    """The server answered a command with a refusal."""
+    """The server answered a command with a refusal; of us (`of_sender`), or of this message."""
 
-    def __init__(self, code: int, words: bytes) -> None:
+    def __init__(self, code: int, words: bytes, *, of_sender: bool = False) -> None:
         super().__init__(code)
+        self.of_sender = of_sender
         self.code = code
         self.words = words.decode(errors="replace")
 
@@ -137,17 +138,23 @@ class _Session:
 
     def _announce(self, smtp: smtplib.SMTP, envelope: EmailEnvelope, international: bool) -> None:
         options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
-        for code, words in (smtp.mail(envelope.from_address, options), smtp.rcpt(envelope.to)):
-            if code not in {250, 251}:
-                raise RepliedError(code, words)
+        code, words = smtp.mail(envelope.from_address, options)
+        if code != 250:
+            raise RepliedError(code, words, of_sender=True)
+        code, words = smtp.rcpt(envelope.to)
+        if code not in {250, 251}:
+            raise RepliedError(code, words)
         code, words = smtp.docmd("DATA")
         if code != 354:
             raise RepliedError(code, words)
 
     def _refusal(self, smtp: smtplib.SMTP, envelope: EmailEnvelope, error: RepliedError, call: int) -> Receipt:
-        """5yz is for good, 4yz may be tried again (RFC 5321, 4.2.1); 421 and 454 hold for all."""
-        permanent = 500 <= error.code < 600
-        transient = 400 <= error.code < 500
+        """5yz is for good, 4yz may be tried again (RFC 5321, 4.2.1).
+
+        A refusal of the sender (530: log in first) is a setting: the message may go once it is mended.
+        """
+        permanent = 500 <= error.code < 600 and not error.of_sender
+        transient = 400 <= error.code < 500 or error.of_sender
         outcome = Outcome.REJECTED if permanent else Outcome.REFUSED if transient else Outcome.UNKNOWN
         receipt = Receipt(
             envelope.message_id,
@@ -164,7 +171,7 @@ class _Session:
                 smtp.rset()
             except (smtplib.SMTPException, OSError):
                 self._drop()
-        if error.code == 421:
+        if error.code == 421 or error.of_sender:
             raise StopLanesError([receipt])
         return receipt
 

@@ -26,11 +26,22 @@ class Server:
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
+        self.at_sender = ""
+        self.asked = 0
         self.peers: set[Any] = set()
         self.at_recipient: dict[int, str] = {}
         self.after_data: dict[int, str] = {}
         self.drop_after_data: set[int] = set()
         self.hang_after_data: set[int] = set()
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.asked += 1
+        if self.at_sender:
+            return self.at_sender
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -132,6 +143,15 @@ def test_each_recipient_has_her_own_outcome() -> None:
         Outcome.ACCEPTED,
     ]
     assert [r.status_code for r in receipts] == [250, 550, 451, 554, 452, 250]
+
+
+@pytest.mark.parametrize("reply", ["530 5.7.0 log in first", "421 4.3.2 closing", "550 5.7.1 sender not allowed"])
+def test_a_server_that_refuses_us_rejects_nobody_and_is_asked_once(reply: str) -> None:
+    server = Server()
+    server.at_sender = reply
+    receipts = send(server, 5)
+    assert {r.outcome for r in receipts} == {Outcome.REFUSED}
+    assert server.asked == 1
 
 
 def test_a_connection_dropped_after_the_message_is_unknown_and_the_rest_goes_on() -> None:
