@@ -18,7 +18,7 @@ TOKEN = "0198c0de000070008000000000000001"
 KIND = "multipart/form-data; boundary=xYzZY"
 
 
-def body_of(files: list[tuple[str, str, bytes]] | None = None, **fields: str) -> bytes:
+def body_of(files: list[tuple[str, str, bytes]] | None = None, /, **fields: str) -> bytes:
     parts = [
         f'--xYzZY\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()
     ]
