@@ -96,7 +96,8 @@ class Zendesk:
         return 200, {"tickets": page, "users": users, "after_cursor": str(start + 2), "end_of_stream": last}, {}
 
     def user(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        return {"id": ticket["requester_id"], "phone": "+15550100"} | ticket["requester"]
+        found: dict[str, Any] = {"id": ticket["requester_id"], "phone": "+15550100", **ticket["requester"]}
+        return found
 
 
 @pytest.fixture
