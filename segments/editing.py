@@ -1,0 +1,23 @@
+"""A preview runs while its rule is being edited: a newer one cancels the older, on whichever machine it runs."""
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_LOCK = 7312
+# Only backends that hold the lock of this edit, and so run its preview in this very transaction, are cancelled.
+_CANCEL = text(
+    """
+    SELECT count(pg_cancel_backend(pid)) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND classid = :lock
+      AND objid::bigint = (hashtext(:edit)::bigint & 4294967295)
+      AND objsubid = 2 AND pid <> pg_backend_pid()
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+)
+
+
+def take_over(session: Session, *, edit: str) -> int:
+    """Cancel the previews of this edit that still run, and take their place; return how many there were."""
+    cancelled: int = session.execute(_CANCEL, {"lock": _LOCK, "edit": edit}).scalar_one()
+    session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock, hashtext(:edit))"), {"lock": _LOCK, "edit": edit})
+    return cancelled

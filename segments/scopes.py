@@ -1,0 +1,92 @@
+"""The scope of a problem: the standard four grades, the proposals for them, and their acceptance."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from outreach.errors import NotFound
+from outreach.models import Problem, Segment, SegmentVersion
+from outreach.vocabulary import ProblemState
+from segments import audiences, rules
+from segments.discovery import Proposal, discover_rules
+from segments.standard_grades import standard_grades
+
+
+def scope_for(
+    session: Session, *, problem_id: int, such: rules.Rule | None = None, whom: rules.Rule | None = None
+) -> rules.Definition:
+    """Build the standard scope of a problem.
+
+    `such` is a rule about one order item ("lot is A7"): who holds such an item is likely, whose is on its
+    way is incoming, who sent all of them back is cleared. `whom` is a rule about customers (plan, region),
+    which makes them likely. Without either the scope is those who wrote.
+    """
+    problem = session.get(Problem, problem_id)
+    if problem is None:
+        raise NotFound(f"There is no problem {problem_id}.")
+    return rules.parse_definition(
+        standard_grades(
+            problem.key,
+            such=rules.as_document(such) if such is not None else None,
+            whom=rules.as_document(whom) if whom is not None else None,
+        )
+    )
+
+
+def discover(
+    session: Session,
+    *,
+    problem_id: int,
+    now: datetime,  # noqa: ARG001 - proposals look at the past only, yet every verb is told the time
+    limit: int = 5,
+) -> list[Proposal]:
+    """Propose scopes from the tickets linked to a problem, best first; empty when nothing stands out."""
+    problem = session.get(Problem, problem_id)
+    if problem is None:
+        raise NotFound(f"There is no problem {problem_id}.")
+    return discover_rules(session, problem=problem, limit=limit)
+
+
+def accept(
+    session: Session,
+    *,
+    problem_id: int,
+    proposal: Proposal | None = None,
+    definition: rules.Definition | None = None,
+    author: str,
+    now: datetime,
+) -> SegmentVersion:
+    """Make a proposal, or a definition, the scope of a problem, and build its audience."""
+    problem = session.get(Problem, problem_id)
+    if problem is None:
+        raise NotFound(f"There is no problem {problem_id}.")
+    if definition is None:
+        definition = proposal.definition if proposal else scope_for(session, problem_id=problem_id)
+    version = save_scope(session, problem=problem, definition=definition, author=author)
+    audiences.refresh(session, segment_id=version.segment_id, now=now, reason=f"scope version {version.version}")
+    return version
+
+
+def save_scope(session: Session, *, problem: Problem, definition: rules.Definition, author: str) -> SegmentVersion:
+    """Put a definition in force as a problem's scope; its audience is built by the next refresh."""
+    scope = audiences.scope_of(session, problem_id=problem.id)
+    return audiences.save(
+        session,
+        key=scope.key if scope is not None else f"scope-of-{problem.key}",
+        name=f"Scope of {problem.title}",
+        definition=definition,
+        author=author,
+        problem_id=problem.id,
+    )
+
+
+def problems_without_scope(session: Session, states: Collection[ProblemState]) -> list[Problem]:
+    """Return problems in these states that nobody has given a scope."""
+    query = (
+        select(Problem)
+        .outerjoin(Segment, Segment.problem_id == Problem.id)
+        .where(Segment.id.is_(None), Problem.state.in_(states))
+    )
+    return list(session.scalars(query.order_by(Problem.id)))
