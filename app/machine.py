@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from app.supervisor import Child, Supervisor, answers, choose_port
+from campaigns.playbooks import install_defaults
 from outreach import embedded
-from outreach.db import forget_engine
+from outreach.db import forget_engine, transaction
 from outreach.schema import migrate
 from outreach.security import check_secret_key, make_secret_key
 from outreach.settings import Settings, get_settings
@@ -55,13 +56,15 @@ def running(
     settings = get_settings()
     home = settings.home.expanduser().resolve()
     with embedded.hold(home):
-        if settings.secret_key is None:
+        if not settings.secret_key:
             make_secret_key(home)
         check_secret_key()
         try:
             embedded.remember(home, _engines(settings, home, report))
             report("bringing the database up to date")
             migrate()
+            with transaction() as session:
+                install_defaults(session)
             forget_engine()
             machine = _compose(settings, home, sandbox, sandbox_options, dict(environment or {}), report, echo)
             with machine.supervisor:
@@ -74,10 +77,10 @@ def running(
 
 def _engines(settings: Settings, home: Path, report: Callable[[str], None]) -> dict[str, str]:
     urls = {}
-    if settings.database_url is None:
+    if not settings.database_url:
         report("starting PostgreSQL")
         urls["database_url"] = embedded.start_postgres(home)
-    if settings.redis_url is None:
+    if not settings.redis_url:
         report("starting Redis")
         urls["redis_url"] = embedded.start_redis(home)
     return urls
@@ -96,7 +99,7 @@ def _compose(
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
     url = f"http://{host}:{port}"
     environment |= {"OUTREACH_HOME": str(home), "OUTREACH_API_PORT": str(port)}
-    if "public_url" not in settings.model_fields_set:
+    if not settings.public_url or "public_url" not in settings.model_fields_set:
         environment["OUTREACH_PUBLIC_URL"] = url
     public_url = environment.get("OUTREACH_PUBLIC_URL", settings.public_url)
     children, sandbox_url, sandbox_home = [], None, home / "sandbox"

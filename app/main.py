@@ -1,16 +1,21 @@
 """The web application, composed in the open: which routers there are, and what every request passes."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from app import answers, health
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
+from app.web import customer_pages
+from campaigns import api as campaigns
 from outreach import api as ground
 from outreach import operators_api
 from outreach.doors import public
 from outreach.security import check_secret_key
 from outreach.settings import get_settings
+from segments import api as segments
 from webhooks import api as inbound
 
 BODY_BYTES = 2 * 1024 * 1024
@@ -31,7 +36,11 @@ def create_app() -> FastAPI:
     # Each router its bound: that of the application would answer outside of our error shape.
     application.include_router(ground.router, max_body_size=BODY_BYTES)
     application.include_router(operators_api.router, max_body_size=BODY_BYTES)
+    application.include_router(segments.router, max_body_size=BODY_BYTES)
+    application.include_router(campaigns.router, max_body_size=BODY_BYTES)
     application.include_router(inbound.router, max_body_size=EMAIL_BYTES)
+    application.include_router(customer_pages.router, max_body_size=BODY_BYTES)
+    application.mount("/static", StaticFiles(directory=Path(__file__).parent / "web" / "static"), name="static")
 
     @application.get("/api/openapi.json", dependencies=[Depends(public("the source code tells as much"))])
     def describe() -> dict[str, Any]:

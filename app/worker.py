@@ -2,13 +2,16 @@
 
 from celery import Celery
 
-import webhooks.tasks  # noqa: F401 - as above
+import campaigns.tasks
+import segments.tasks
+import webhooks.tasks
 from app.liveness import watch_beat
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES, celery_app
 from outreach.security import check_secret_key
 from outreach.settings import get_settings
 
+TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
 _RECONCILE_SECONDS = 30.0  # what is in doubt is in no hurry: look-ups wait for the grace time anyway
 
 
@@ -21,7 +24,11 @@ def create_worker() -> Celery:
     # A wake-up that waited longer than a few ticks has been followed by others: it is dropped.
     options = {"expires": max(10.0, 5 * tick)}
     every = {
+        "segments.sweep": tick,
         "campaigns.sweep": tick,
+        "campaigns.dispatch_email": tick,
+        "campaigns.dispatch_sms": tick,
+        "campaigns.dispatch_postcard": tick,
         "campaigns.reconcile": _RECONCILE_SECONDS,
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,

@@ -108,7 +108,7 @@ def make_secret_key(home: Path) -> None:
 
 def _keys() -> tuple[bytes, ...]:
     settings = get_settings()
-    if settings.secret_key is not None:
+    if settings.secret_key:  # an empty one is none
         return _usable(settings.secret_key.get_secret_value())
     return _usable(_from_file(settings.home / SECRET_FILE))
 

@@ -23,7 +23,7 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept with the campaign.")]
 
 _SHOWN = (
     "key", "name", "kind", "notice_class", "state", "state_reason", "template_key", "template_version", "grades",
-    "ladder", "created_by", "created_at", "approved_by", "approved_at", "not_before", "not_after", "planned_at",
+    "ladder", "created_by", "created_at", "approved_by", "approved_at", "not_before", "not_after",
     "finished_at",
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ def show(key: Key, as_json: AsJson = False) -> None:
     with transaction() as session:
         campaign = lifecycle.find(session, key)
         counted = select(Notice.state, func.count()).where(Notice.campaign_id == campaign.id).group_by(Notice.state)
-        notices = {state.value: count for state, count in session.execute(counted).tuples()}
+        notices = {state.value: count for state, count in session.execute(counted)}
     print_fields({**_fields(campaign), **({"notices": notices} if as_json else notices)}, as_json=as_json)
 
 

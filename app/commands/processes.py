@@ -9,6 +9,8 @@ import uvicorn
 
 from app import machine
 from app.printing import say
+from campaigns.playbooks import install_defaults
+from outreach.db import transaction
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES
 from outreach.schema import migrate as migrate_database
@@ -67,8 +69,10 @@ def beat() -> None:
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Bring the database to the newest schema, with the playbooks and words that Outreach comes with."""
     migrate_database()
+    with transaction() as session:
+        install_defaults(session)
     say("The database is up to date.")
 
 
