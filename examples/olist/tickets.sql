@@ -14,5 +14,5 @@ SELECT
 FROM reviews r
 JOIN orders o USING (order_id)
 JOIN customers c USING (customer_id)
-WHERE CAST(r.review_score AS BIGINT) <= 2 AND trim(coalesce(r.review_comment_message, '')) <> ''
+WHERE CAST(r.review_score AS BIGINT) <= 2 AND regexp_matches(r.review_comment_message, '\S')
 ORDER BY ticket_id

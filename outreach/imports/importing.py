@@ -24,7 +24,7 @@ from outreach.imports.staging import open_reader, refuser, stage
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 JSON_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 PARQUET_ENDINGS = (".parquet",)
-IMPORT_LOCK = 7310  # two imports at once wait for each other
+IMPORT_LOCK = 7303  # two imports at once wait for each other
 
 
 class _Undo(Exception):
