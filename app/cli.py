@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.commands import campaigns, imports, people, problems, processes
+from app.commands import campaigns, demo, imports, people, problems, processes
 from app.printing import say
 from outreach.errors import OutreachError
 
@@ -18,6 +18,7 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 processes.register(application)
+application.command()(demo.demo)
 application.command("import")(imports.import_command)
 application.add_typer(problems.commands, name="problem")
 application.add_typer(campaigns.commands, name="campaign")

@@ -29,7 +29,7 @@ _WAITING = "tasks waiting for the commit"
 def redis_url() -> str:
     """Return the URL in use: the setting, or that of the embedded server which runs on OUTREACH_HOME."""
     settings = get_settings()
-    if settings.redis_url:
+    if settings.redis_url:  # an empty one is none
         return settings.redis_url.get_secret_value()
     found = recall(settings.home).get("redis_url")
     if not found:

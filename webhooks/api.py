@@ -7,17 +7,21 @@ away, so that the sender tries again.
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy import func, select
 
-from outreach import clock
+from outreach import clock, problems
 from outreach.db import transaction
 from outreach.doors import SessionDep, public, requires
 from outreach.errors import NotFound, TooLarge
+from outreach.models import Response as ResponseRow
+from outreach.pagination import Listing, PageDep, fetch_page
 from outreach.permissions import Permission
 from outreach.settings import Settings, get_settings
 from webhooks import inbox
 from webhooks.desks import generic, zendesk
 from webhooks.providers import lob, sendgrid, twilio
+from webhooks.schemas import ResponseOut
 from webhooks.signatures import usable
 
 router = APIRouter(tags=["webhooks"])
@@ -115,6 +119,25 @@ def desk_event(desk: str, request: Request, body: RawBody) -> Response:
     secret, verify, identity = _DESKS[desk]
     verify(request.headers, body, _secrets(secret(get_settings())), clock.wall())
     return _keep(request, f"desk-{desk}", request.headers.get(identity), body)
+
+
+@router.get("/api/responses/counts", dependencies=[Depends(requires(Permission.CAMPAIGNS_READ))])
+def response_counts(session: SessionDep, problem: Annotated[str | None, Query(max_length=64)] = None) -> dict[str, int]:
+    """Return how many customers' answers meant what, of one problem or of all."""
+    counted = select(ResponseRow.intent, func.count()).group_by(ResponseRow.intent)
+    if problem is not None:
+        counted = counted.where(ResponseRow.problem_id == problems.find(session, problem).id)
+    return {intent.value: number for intent, number in session.execute(counted)}
+
+
+@router.get("/api/responses", dependencies=[Depends(requires(Permission.CUSTOMERS_READ))])
+def list_responses(
+    session: SessionDep, page: PageDep, waiting: Annotated[bool, Query(description="only those for a person")] = False
+) -> Listing[ResponseOut]:
+    """List what customers answered, newest first."""
+    query = select(ResponseRow).where(ResponseRow.handled_at.is_(None)) if waiting else select(ResponseRow)
+    rows, following = fetch_page(session, query, ResponseRow.id, page)
+    return Listing(items=[ResponseOut.model_validate(row) for row in rows], next=following)
 
 
 @router.get("/api/inbound-events", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])

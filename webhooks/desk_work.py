@@ -27,9 +27,10 @@ def desk_client() -> DeskClient | None:
     settings = get_settings()
     if not (settings.zendesk_url and settings.zendesk_email and settings.zendesk_api_token):
         return None
-    # A desk on this machine is the sandbox; anywhere else private addresses stay out of reach.
-    host = urlsplit(settings.zendesk_url).hostname or ""
-    allowed = [host] if settings.demo and host in {"127.0.0.1", "localhost"} else []
+    # In a demo the desk is the sandbox on this machine; anywhere else private addresses stay out of reach.
+    url = urlsplit(settings.zendesk_url)
+    local = settings.demo and url.hostname in {"127.0.0.1", "localhost"}
+    allowed = [f"{url.scheme}://{url.netloc}"] if local else []
     return zendesk_client.connect(
         settings.zendesk_url, settings.zendesk_email, settings.zendesk_api_token.get_secret_value(), allow=allowed
     )
