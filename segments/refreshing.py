@@ -1,6 +1,6 @@
 """Bring an audience up to date: one statement finds the difference, writes the members and the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from outreach.errors import Conflict, NotFound
 from outreach.models import AudienceChange, AudienceMember, Segment, SegmentVersion
 from outreach.vocabulary import Grade
 from segments import compiler, rules
+from segments.boundaries import next_boundary
 from segments.compiler import EVIDENCE
 from segments.fields import table_of
 from segments.source import bound
@@ -72,7 +73,9 @@ def refresh(
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:lock, :segment)"), {"lock": _LOCK, "segment": segment_id})
     segment = session.execute(
-        select(Segment.current_version, Segment.built_version).where(Segment.id == segment_id)
+        select(Segment.current_version, Segment.built_version, Segment.totals, Segment.due_at).where(
+            Segment.id == segment_id
+        )
     ).one_or_none()
     if segment is None or not segment.current_version:
         raise NotFound(f"There is no segment {segment_id} with a rule.")
@@ -93,15 +96,38 @@ def refresh(
         else _difference(definition, segment_id, version, now, reason, only_customers)
     )
     found = session.execute(statement).all()
+    if only_customers is not None:
+        totals = _moved(segment.totals, found)
+    else:
+        totals = _moved({}, found) if empty else counts(session, segment_id=segment_id)
+    due_at = next_boundary(session, definition=definition, now=now, only_customers=only_customers)
+    if only_customers is not None and segment.due_at is not None:
+        due_at = min(due_at or segment.due_at, segment.due_at)
     stamped = session.execute(
         update(Segment)
         .where(Segment.id == segment_id, Segment.current_version == version)
-        .values(built_version=version, refreshed_at=now if only_customers is None else Segment.refreshed_at)
+        .values(
+            built_version=version,
+            refreshed_at=now if only_customers is None else Segment.refreshed_at,
+            due_at=due_at,
+            totals={grade.value: number for grade, number in totals.items()},
+        )
         .execution_options(synchronize_session=False)
     )
     if not getattr(stamped, "rowcount", 0):
         raise Conflict(f"The rule of segment {segment_id} changed during the rebuild; the newer one will be built.")
-    return _summary(session, segment_id, version, found)
+    return _summary(version, found, totals)
+
+
+def _moved(before: Mapping[str, int], found: Sequence[Any]) -> dict[Grade, int]:
+    """Return the totals of the refresh before, moved by what changed since."""
+    totals = {grade: before.get(grade.value, 0) for grade in Grade}
+    for row in found:
+        if row.grade is not None:
+            totals[Grade(row.grade)] += row.number
+        if row.was is not None:
+            totals[Grade(row.was)] -= row.number
+    return totals
 
 
 def _first_fill(definition: rules.Definition, segment_id: int, version: int, now: datetime, reason: str) -> Any:
@@ -197,12 +223,12 @@ def _difference(
     )
 
 
-def _summary(session: Session, segment_id: int, version: int, found: Sequence[Any]) -> Refreshed:
+def _summary(version: int, found: Sequence[Any], totals: dict[Grade, int]) -> Refreshed:
     return Refreshed(
         entered=sum(row.number for row in found if row.was is None),
         left=sum(row.number for row in found if row.grade is None),
         changed=sum(row.number for row in found if row.was and row.grade and row.was != row.grade),
         evidence=sum(row.number for row in found if row.was == row.grade),
-        counts=counts(session, segment_id=segment_id),
+        counts=totals,
         version=version,
     )

@@ -1,4 +1,4 @@
-"""Celery's way in."""
+"""Celery's way in: one transaction per audience that is built whole, one for all that changed."""
 
 from celery import shared_task
 
@@ -11,4 +11,10 @@ from segments import sweeps
 def sweep_segments() -> None:
     """Bring the audiences of living problems up to date."""
     with transaction() as session:
-        sweeps.sweep(session, now=clock.now(session))
+        now = clock.now(session)
+        waiting = sweeps.prepare(session, now=now)
+    for segment_id in waiting:
+        with transaction() as session:
+            sweeps.build(session, segment_id=segment_id, now=now)
+    with transaction() as session:
+        sweeps.ask_again(session, now=clock.now(session))

@@ -20,6 +20,7 @@ class Segment(Base):
 
     `built_version` is the version that the ledger stands on: while the two differ, a rebuild is due, and
     until it commits nobody enters or leaves. `due_at` is when time alone next changes somebody's answer.
+    `totals` is the number of members per grade as of the newest refresh.
     `drift` is what newer tickets say against the scope (a sentence and its numbers).
     """
 
@@ -33,6 +34,7 @@ class Segment(Base):
     built_version: Mapped[int] = mapped_column(server_default="0", default=0)
     refreshed_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
+    totals: Mapped[dict[str, Any]] = json_object()
     drift: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = created()
 

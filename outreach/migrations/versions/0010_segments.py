@@ -91,6 +91,9 @@ def upgrade() -> None:
     op.execute(NATURAL_KEY)
     op.add_column("segments", sa.Column("built_version", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("segments", sa.Column("due_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "segments", sa.Column("totals", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False)
+    )
     op.add_column("segments", sa.Column("drift", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.create_index("ix_customers_erased", "customers", ["id"], postgresql_where=sa.text("erased_at IS NOT NULL"))
     op.create_table(
@@ -153,7 +156,7 @@ def downgrade() -> None:
     for table in ("problem_candidates", "scope_rejections", "customer_changes"):
         op.drop_table(table)
     op.drop_index("ix_customers_erased", table_name="customers")
-    for column in ("drift", "due_at", "built_version"):
+    for column in ("drift", "totals", "due_at", "built_version"):
         op.drop_column("segments", column)
     op.execute("DROP FUNCTION natural_key(text)")
     op.execute("DROP FUNCTION fold_text(text)")
