@@ -76,6 +76,9 @@ class Screen:
                 )
             )
         self.table("The account: every recipient, once", header, rows)
+        for account in accounts:
+            for found in account["discrepancies"] or ():  # type: ignore[attr-defined]
+                self.say(f"{account['name']}: {found['what']} ({found['count']}): {', '.join(found['rows'][:5])}")
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

@@ -19,7 +19,9 @@ from webhooks.providers.base import ParsedEvent
 
 _RANKS = ", ".join(f"('{kind.value}', {rank})" for kind, rank in DELIVERY_RANK.items())
 
-_KNOWN = text("SELECT id FROM messages WHERE id = ANY(:ids)")
+# Locked, in key order: two workers with events of one message take turns, so that the second one's fold sees what
+# the first one stored. (Without it a late "processed" could overwrite "delivered".)
+_KNOWN = text("SELECT id FROM messages WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 
 _STORE = text("""
 INSERT INTO delivery_events (message_id, key, kind, at, provider, detail, inbound_event_id, raw)
