@@ -1,22 +1,22 @@
 -- Shared by the statements of this folder. The data folder is that of the nine Olist files.
 
 CREATE VIEW customers AS
-SELECT * FROM read_csv('olist_customers_dataset.csv.gz', header = true, all_varchar = true);
+SELECT * FROM read_csv('olist_customers_dataset.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 CREATE VIEW orders AS
-SELECT * FROM read_csv('olist_orders_dataset.csv.gz', header = true, all_varchar = true);
+SELECT * FROM read_csv('olist_orders_dataset.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 CREATE VIEW items AS
-SELECT * FROM read_csv('olist_order_items_dataset.csv.gz', header = true, all_varchar = true);
+SELECT * FROM read_csv('olist_order_items_dataset.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 CREATE VIEW products AS
-SELECT * FROM read_csv('olist_products_dataset.csv.gz', header = true, all_varchar = true);
+SELECT * FROM read_csv('olist_products_dataset.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 CREATE VIEW categories AS
-SELECT * FROM read_csv('product_category_name_translation.csv.gz', header = true, all_varchar = true);
+SELECT * FROM read_csv('product_category_name_translation.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 CREATE VIEW reviews AS
-SELECT * FROM read_csv('olist_order_reviews_dataset.csv.gz', header = true, all_varchar = true, new_line = '\n');
+SELECT * FROM read_csv('olist_order_reviews_dataset.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 -- The file says no zone, so its times count as UTC, as everywhere. If you know that they are those of Brasília,
 -- write timezone('America/Sao_Paulo', …) around the CAST.

@@ -12,7 +12,7 @@ SELECT
     CAST(UnitPrice AS DOUBLE) AS price,
     nullif(CustomerID, '') AS customer,
     Country AS country
-FROM read_csv('online_retail_2010_12_to_2011_12.csv.gz', header = true, all_varchar = true);
+FROM read_csv('online_retail_2010_12_to_2011_12.csv.gz', header = true, all_varchar = true, store_rejects = true);
 
 -- The names of the file that are no ISO code and no plain English name; NULL where it says no country.
 CREATE MACRO country_of(name) AS CASE name

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import duckdb
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -122,9 +123,10 @@ def _inputs(source: Path, data: Path | None, kind: str | None, report: ImportRep
         found = mappings.statements(source)
         with mappings.open_duckdb(data or source) as duck:
             mappings.prepare(duck, source)
+            seen: set[mappings.Line] = set()
             yield [
                 _Input(
-                    TABLES[name], f"{name}.sql", _opener(mappings.select, duck, statement, TABLES[name], f"{name}.sql")
+                    TABLES[name], f"{name}.sql", partial(_opened, duck, statement, TABLES[name], f"{name}.sql", seen)
                 )
                 for name, statement in found.items()
             ]
@@ -148,12 +150,13 @@ def _inputs(source: Path, data: Path | None, kind: str | None, report: ImportRep
     elif name.endswith(PARQUET_ENDINGS):
         with mappings.open_duckdb(source.parent) as duck:
             statement = "SELECT * FROM read_parquet('{}')".format(source.name.replace("'", "''"))
-            yield [_Input(table, source.name, _opener(mappings.select, duck, statement, table, source.name))]
+            yield [_Input(table, source.name, partial(_opened, duck, statement, table, source.name, set()))]
     else:
         endings = ", ".join((*CSV_ENDINGS, *JSON_ENDINGS, *PARQUET_ENDINGS))
         raise InvalidInput(f"{source.name} is of no kind we read; it must end with one of {endings}.", where="source")
 
 
-def _opener(select: Callable[..., Source], *arguments: object) -> Callable[[Refuse], AbstractContextManager[Source]]:
-    # DuckDB refuses a statement as a whole, never a row of it.
-    return lambda _refuse: nullcontext(select(*arguments))
+def _opened(
+    duck: duckdb.DuckDBPyConnection, statement: str, table: Table, where: str, seen: set[mappings.Line], refuse: Refuse
+) -> AbstractContextManager[Source]:
+    return nullcontext(mappings.select(duck, statement, table, where, seen, refuse))

@@ -13,7 +13,7 @@ import duckdb
 
 from outreach.errors import InvalidInput
 from outreach.imports.headers import TABLES, Table, normal_header
-from outreach.imports.sources import BATCH_ROWS, Batch, Source
+from outreach.imports.sources import BATCH_ROWS, Batch, Refuse, Source
 
 MEMORY_LIMIT = "256MB"  # beyond it, DuckDB sorts and joins on disk
 THREADS = 2
@@ -23,6 +23,7 @@ NOTES = "notes.sql"  # SELECT text: what the report should say beside its counts
 _PLAIN_TYPES = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE"}
 )
+Line = tuple[str, int]  # a line of a file
 # Relative names in the statements are looked up in the data folder. DuckDB knows only the folder of the
 # process for that once outside access is off, and that folder is shared by all threads.
 _working_folder = Lock()
@@ -87,8 +88,14 @@ def notes(connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         ]
 
 
-def select(connection: duckdb.DuckDBPyConnection, statement: str, table: Table, where: str) -> Source:
-    """Run one SELECT and return its rows; standard columns come as text, numbers among the others stay numbers."""
+def select(
+    connection: duckdb.DuckDBPyConnection, statement: str, table: Table, where: str, seen: set[Line], refuse: Refuse
+) -> Source:
+    """Run one SELECT and return its rows; standard columns come as text, numbers among the others stay numbers.
+
+    Lines that `read_csv(…, store_rejects = true)` could not read are refused by their line in the file;
+    `seen` are those that an earlier statement over the same file has named already.
+    """
     with _explained(where):
         inner = _one_select(statement, where).strip().rstrip(";")
         columns = connection.execute(f"DESCRIBE ({inner}\n)").fetchall()
@@ -96,7 +103,7 @@ def select(connection: duckdb.DuckDBPyConnection, statement: str, table: Table, 
             raise InvalidInput(f"{where}: the column {min(repeated)} occurs more than once.", where=where)
         cells = ", ".join(_cell(str(name), str(kind), table) for name, kind, *_ in columns)
         connection.execute(f"SELECT {cells} FROM ({inner}\n)")
-    return Source([str(name) for name, *_ in columns], _batches(connection, where))
+    return Source([str(name) for name, *_ in columns], _batches(connection, where, seen, refuse))
 
 
 def _cell(name: str, kind: str, table: Table) -> str:
@@ -108,15 +115,31 @@ def _cell(name: str, kind: str, table: Table) -> str:
     return quoted if plain or kind == "VARCHAR" else f"CAST({quoted} AS VARCHAR) AS {quoted}"
 
 
-def _batches(connection: duckdb.DuckDBPyConnection, where: str) -> Iterator[Batch]:
+def _batches(connection: duckdb.DuckDBPyConnection, where: str, seen: set[Line], refuse: Refuse) -> Iterator[Batch]:
     number = 1
     while True:
         with _explained(where):
             rows = connection.fetchmany(BATCH_ROWS)
         if not rows:
+            _refuse_unread_lines(connection, seen, refuse)
             return
         yield Batch(list(range(number, number + len(rows))), list(rows))
         number += len(rows)
+
+
+def _refuse_unread_lines(connection: duckdb.DuckDBPyConnection, seen: set[Line], refuse: Refuse) -> None:
+    try:
+        connection.execute(
+            "SELECT file_path, line, csv_line, error_message "
+            "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) ORDER BY file_path, line"
+        )
+    except duckdb.CatalogException:
+        return  # no statement has asked for it
+    while found := connection.fetchmany(BATCH_ROWS):
+        for file, line, content, reason in found:
+            if (file, line) not in seen:
+                seen.add((file, line))
+                refuse(f"line {line} of {file}", "", content, reason)
 
 
 def _one_select(statement: str, where: str) -> str:

@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,24 @@ def test_a_file_of_the_callers_own_folder_never_stands_in_for_one_of_the_data(
     run_import(mapping, data=Path("data"))
     assert ask("SELECT external_id FROM customers ORDER BY 1") == [("1",), ("2",)]
     assert Path.cwd() == tmp_path
+
+
+def test_lines_that_duckdb_cannot_read_are_refused_once_by_their_line(
+    folders: tuple[Path, Path], ask: Ask, rejects: Path
+) -> None:
+    mapping, data = folders
+    (data / "orders.csv").write_text("nr,who,what\n1,a,x\n2,b\n3,c,y,z\n4,d,w\n")
+    (mapping / "prepare.sql").write_text(
+        "CREATE VIEW o AS SELECT * FROM read_csv('orders.csv', header = true, all_varchar = true, store_rejects = true)"
+    )
+    (mapping / "customers.sql").write_text("SELECT who AS customer_id FROM o")
+    (mapping / "orders.sql").write_text("SELECT nr AS order_id, who AS customer_id FROM o")
+    report = run_import(mapping, data=data, rejects=rejects)
+    assert ask("SELECT external_id FROM orders ORDER BY 1") == [("1",), ("4",)]
+    with rejects.open(newline="") as file:
+        refused = [(row["row"], row["value"]) for row in csv.DictReader(file)]
+    assert refused == [("line 3 of orders.csv", "2,b"), ("line 4 of orders.csv", "3,c,y,z")]
+    assert sum(counts.rejected for counts in report.tables.values()) == 2
 
 
 def test_a_folder_without_statements_names_those_it_may_hold(database: str, tmp_path: Path) -> None:
