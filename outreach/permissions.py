@@ -22,6 +22,7 @@ class Permission(StrEnum):
     IMPORTS_RUN = "imports.run"
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_REPLAY = "webhooks.replay"
+    CONNECTORS_MANAGE = "connectors.manage"
     AUDIT_READ = "audit.read"
     OPERATORS_MANAGE = "operators.manage"
     CLOCK_MOVE = "clock.move"  # works in a demo only
@@ -54,7 +55,7 @@ _ADDED_BY_ROLE: dict[Role, frozenset[Permission]] = {
             Permission.AUDIT_READ,
         }
     ),
-    Role.ADMIN: frozenset({Permission.OPERATORS_MANAGE, Permission.CLOCK_MOVE}),
+    Role.ADMIN: frozenset({Permission.OPERATORS_MANAGE, Permission.CONNECTORS_MANAGE, Permission.CLOCK_MOVE}),
 }
 
 

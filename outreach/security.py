@@ -146,6 +146,11 @@ def _mac(key: bytes, use: str, payload: bytes) -> bytes:
     return hmac.new(key, use.encode() + b"\0" + payload, hashlib.sha256).digest()
 
 
+def derived_keys(use: str) -> tuple[bytes, ...]:
+    """Return a key of 32 bytes for another use from each secret key, the newest first."""
+    return tuple(_mac(key, f"derive {use}", b"") for key in _keys())
+
+
 def sign_link(purpose: str, subject: str, *, expires_at: datetime | None) -> str:
     """Return an url-safe token that proves `subject` for one `purpose`; without `expires_at` it never ends.
 

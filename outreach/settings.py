@@ -82,6 +82,40 @@ class Settings(BaseSettings):
         default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service and below."
     )
     provider_connections: int = Field(default=16, description="Connections per process to one provider.")
+    postmark_webhook_password: SecretStr | None = Field(
+        default=None,
+        description="`user:password` that Postmark's webhooks carry; two, parted by a comma, while rotating.",
+    )
+    bounce_token: SecretStr | None = Field(
+        default=None,
+        description="Secret part of the address that your mail server posts bounces to; two while rotating.",
+    )
+    sendgrid_unsubscribe_groups: str = Field(
+        default="",
+        description="SendGrid's unsubscribe group of each class: `service=1234,success=1235`; unset: none is used.",
+    )
+    soft_bounces_that_bar: int = Field(
+        default=3, ge=1, description="So many soft bounces in a row bar an address until somebody lifts the ban."
+    )
+    soft_bounce_days: int = Field(default=30, ge=1, description="The days within which those bounces are counted.")
+    webhooks_out_allowed: str = Field(
+        default="",
+        description="Origins in your own network, parted by commas, that webhooks out may reach; the public "
+        "internet needs no entry.",
+    )
+
+    desk_origins: str = Field(
+        default="",
+        description="Help desks in your own network that connectors may reach, such as `https://desk.local:8443`, "
+        "parted by commas; all others must be on the public internet.",
+    )
+    reopen_after_count: int = Field(
+        default=3, ge=1, description="So many customers saying “still broken” reopen a resolved problem…"
+    )
+    reopen_after_share: float = Field(
+        default=0.01, ge=0, le=1, description="…if they are also at least this share of those who were told."
+    )
+
     provider_timeout_seconds: float = Field(default=20, description="Total time of one provider call.")
     lease_seconds: float = Field(default=60, description="How long a claimed chunk stays with its worker.")
     reconcile_grace_seconds: float = Field(

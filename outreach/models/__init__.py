@@ -3,6 +3,7 @@
 from outreach.models.base import Base
 from outreach.models.campaigns import Campaign, CheckIn, Playbook, Template
 from outreach.models.catalogue import Order, OrderItem, Product, UsageEvent
+from outreach.models.connectors import Connector
 from outreach.models.customers import Consent, Customer, Suppression
 from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
@@ -31,6 +32,7 @@ __all__ = [
     "Chunk",
     "ClockOffset",
     "Consent",
+    "Connector",
     "Customer",
     "CustomerChange",
     "DeliveryEvent",

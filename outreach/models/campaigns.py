@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from outreach.models.base import Base, Mapped, bigint_key, created, mapped_column, word
@@ -39,6 +39,8 @@ class Playbook(Base):
     `ladder` is a list of steps in order: {"channel": …, "after_hours": n}; a step is taken when the one
     before it failed, or was not delivered within `after_hours` of the next step.
     `check_in_days` after resolution says when the check-in is due (none: no check-in).
+    `ticket_action` is what happens to the linked tickets at the desk with the words of `ticket_comment`: a `note`
+    for the agents, a public `reply`, or `solve`; the last two wait until the campaign is approved.
     """
 
     __tablename__ = "playbooks"
@@ -55,12 +57,17 @@ class Playbook(Base):
     check_in_days: Mapped[int | None]
     check_in_template_key: Mapped[str | None]
     active: Mapped[bool] = mapped_column(server_default="true", default=True)
+    ticket_action: Mapped[str | None]
+    ticket_comment: Mapped[str | None]
 
 
 class Campaign(Base):
     """One plan: audience, words, channels, time and class. `opened_by` is the problem update that caused it.
 
     `planned_through` is the newest entry of the membership ledger that planning has seen.
+    `seed` draws who is held out (`holdout_share` of the audience) and the order of release. `waves` are the upper
+    bounds of that draw, wave by wave; empty: everybody goes at once, none: not drawn yet. `wave` is the one being
+    released. Only what was sent since `watched_from` counts against the thresholds.
     """
 
     __tablename__ = "campaigns"
@@ -88,8 +95,41 @@ class Campaign(Base):
     planned_through: Mapped[int] = mapped_column(server_default="0", default=0)
     finished_at: Mapped[datetime | None]
     state_reason: Mapped[str | None]
+    seed: Mapped[int] = mapped_column(server_default=text("(random() * 2147483647)::bigint"))
+    holdout_share: Mapped[float] = mapped_column(server_default="0", default=0.0)
+    first_wave: Mapped[int | None]
+    waves: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    wave: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    watched_at: Mapped[datetime | None]
+    watched_from: Mapped[datetime | None]
 
     __table_args__ = (UniqueConstraint("opened_by", "playbook_id"),)
+
+
+class SendingStop(Base):
+    """A kill switch that is on until it is lifted: for one channel, one campaign, or (neither named) everything."""
+
+    __tablename__ = "sending_stops"
+
+    id: Mapped[int] = bigint_key()
+    channel: Mapped[Channel | None] = word(Channel, nullable=True)
+    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), index=True)
+    reason: Mapped[str] = mapped_column(server_default="", default="")
+    stopped_by: Mapped[str]
+    stopped_at: Mapped[datetime] = created()
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str | None]
+
+    __table_args__ = (
+        Index(
+            "uq_sending_stops_scope",
+            "channel",
+            "campaign_id",
+            unique=True,
+            postgresql_where=text("lifted_at IS NULL"),
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
 
 
 class CheckIn(Base):

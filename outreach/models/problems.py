@@ -19,7 +19,10 @@ PROBLEM_TRANSITIONS: dict[ProblemState, frozenset[ProblemState]] = {
 
 
 class Problem(Base):
-    """Something wrong that touches customers."""
+    """Something wrong that touches customers.
+
+    `desk_changed_at` and `desk_event` name the newest event of the desk that was acted on: older ones come too late.
+    """
 
     __tablename__ = "problems"
 
@@ -36,6 +39,8 @@ class Problem(Base):
     fixed_by: Mapped[datetime | None]
     desk: Mapped[str | None]
     desk_reference: Mapped[str | None]
+    desk_changed_at: Mapped[datetime | None]
+    desk_event: Mapped[str | None]
     attributes: Mapped[dict[str, Any]] = json_object()
     reported_at: Mapped[datetime] = created()
     known_at: Mapped[datetime | None]
@@ -75,7 +80,7 @@ class DepartmentTask(Base):
 
 
 class Ticket(Base):
-    """A case at the help desk; telemetry of how far a problem reaches."""
+    """A case at the help desk; telemetry of how far a problem reaches. `changed_at` is the desk's own time."""
 
     __tablename__ = "tickets"
 
@@ -91,6 +96,7 @@ class Ticket(Base):
     priority: Mapped[str | None]
     opened_at: Mapped[datetime | None]
     solved_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime | None]
     attributes: Mapped[dict[str, Any]] = json_object()
     updated_at: Mapped[datetime] = created()
 
