@@ -182,6 +182,14 @@ class InboundState(StrEnum):
     DEAD = "dead"
 
 
+class OutgoingState(StrEnum):
+    """What became of one event owed to one subscriber."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    FAILED = "failed"  # three days of tries, or the subscriber is gone
+
+
 class Intent(StrEnum):
     """The meaning of a reply."""
 
@@ -203,6 +211,7 @@ class SuppressionReason(StrEnum):
     STOP = "stop"
     UNSUBSCRIBED = "unsubscribed"
     HARD_BOUNCE = "hard_bounce"
+    SOFT_BOUNCES = "soft_bounces"  # so many in a row that the address is as good as dead
     COMPLAINT = "complaint"
     OPTED_OUT_AT_PROVIDER = "opted_out_at_provider"
     RETURNED_MAIL = "returned_mail"

@@ -8,6 +8,7 @@ from outreach.models.customers import Consent, Customer, Suppression
 from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
+from outreach.models.outgoing import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
 from outreach.models.segments import (
     AudienceChange,
@@ -45,6 +46,8 @@ __all__ = [
     "OperatorSession",
     "Order",
     "OrderItem",
+    "OutgoingDelivery",
+    "OutgoingEvent",
     "Playbook",
     "Problem",
     "ProblemCandidate",
@@ -54,6 +57,7 @@ __all__ = [
     "ScopeRejection",
     "Segment",
     "SegmentVersion",
+    "Subscriber",
     "Suppression",
     "Template",
     "Ticket",

@@ -11,7 +11,10 @@ from outreach.vocabulary import Channel, InboundState, Intent
 
 
 class InboundEvent(Base):
-    """One raw payload, stored once (unique on source and key) and kept; applied later by a worker."""
+    """One raw payload, stored once (unique on source and key) and kept; applied later by a worker.
+
+    What could not be applied of a body becomes an event of its own, which names the body by `parent_id`.
+    """
 
     __tablename__ = "inbound_events"
 
@@ -26,6 +29,7 @@ class InboundEvent(Base):
     next_try_at: Mapped[datetime] = created()
     applied_at: Mapped[datetime | None]
     error: Mapped[str | None]
+    parent_id: Mapped[int | None]
 
     __table_args__ = (
         UniqueConstraint("source", "key"),
