@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     )
     sendgrid_url: str = Field(default="https://api.sendgrid.com", description="Base address of the SendGrid API.")
     sendgrid_api_key: SecretStr | None = Field(default=None, description="Key of the SendGrid API.")
+    sendgrid_email_activity: bool = Field(
+        default=False,
+        description="Your SendGrid account has the Email Activity add-on: what a crash left open can be looked up.",
+    )
     sendgrid_webhook_public_key: str | None = Field(
         default=None, description="Verifies SendGrid's event webhook; two, parted by a comma, while rotating."
     )
@@ -78,10 +83,6 @@ class Settings(BaseSettings):
     zendesk_api_token: SecretStr | None = Field(default=None, description="API token of that agent.")
     zendesk_webhook_secret: SecretStr | None = Field(default=None, description="Verifies Zendesk's webhooks.")
 
-    email_messages_per_call: int = Field(
-        default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service and below."
-    )
-    provider_connections: int = Field(default=16, description="Connections per process to one provider.")
     postmark_webhook_password: SecretStr | None = Field(
         default=None,
         description="`user:password` that Postmark's webhooks carry; two, parted by a comma, while rotating.",
@@ -116,12 +117,49 @@ class Settings(BaseSettings):
         default=0.01, ge=0, le=1, description="…if they are also at least this share of those who were told."
     )
 
+    email_messages_per_call: int = Field(
+        default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service and below."
+    )
+    provider_connections: int = Field(default=16, description="Connections per process to one provider.")
     provider_timeout_seconds: float = Field(default=20, description="Total time of one provider call.")
     lease_seconds: float = Field(default=60, description="How long a claimed chunk stays with its worker.")
     reconcile_grace_seconds: float = Field(
         default=900,
         description="Silence before an unknown outcome is looked up; longer than any credible pause.",
     )
+    time_zone: str = Field(
+        default="UTC", description="Your own time zone (IANA name): for customers about whom nothing is known."
+    )
+    email_hours: str = Field(
+        default="", description="The customer's local hours in which email is sent, like `7-22`; empty: any."
+    )
+    sms_hours: str = Field(
+        default="8-21", description="The customer's local hours in which SMS are sent; empty: any. Safety is exempt."
+    )
+    cap_per_day: int = Field(
+        default=3, ge=0, description="Messages to one person in 24 hours, over all channels; 0: no bound."
+    )
+    cap_per_week: int = Field(default=7, ge=0, description="Messages to one person in seven days; 0: no bound.")
+    cap_action: Literal["skip", "defer"] = Field(
+        default="skip", description="What a notice above the cap does: it is skipped, or it waits."
+    )
+    approval_second_person_above: int = Field(
+        default=10_000, ge=0, description="A campaign to more people needs a second person's approval."
+    )
+    approval_days: int = Field(default=7, ge=1, description="A plan that nobody approves for so long lapses.")
+    waves_from: int = Field(
+        default=500, ge=0, description="Campaigns to at least so many people go out in waves; 0: never."
+    )
+    first_wave: int = Field(default=100, ge=1, description="People in the first wave; each next one has ten times.")
+    wave_minutes: float = Field(
+        default=60, ge=0, description="The longest that a wave waits for news of the one before."
+    )
+    replies_per_hour: int = Field(
+        default=0, ge=0, description="Replies that your team can take in an hour; waves keep to it. 0: no bound."
+    )
+    email_cost_cents: float = Field(default=0.1, ge=0, description="What one email costs, in cents.")
+    sms_cost_cents: float = Field(default=1.0, ge=0, description="What one SMS costs, in cents.")
+    postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard costs, in cents.")
     tick_seconds: float = Field(default=2, description="How often beat wakes the sweeps.")
     demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")

@@ -157,6 +157,7 @@ FLAG_EVENTS = frozenset(
 class ChunkState(StrEnum):
     """A chunk is the unit of claim, lease and release."""
 
+    HELD = "held"  # of a wave that has not been released yet
     READY = "ready"
     CLAIMED = "claimed"
     DONE = "done"
@@ -235,6 +236,8 @@ class SkipReason(StrEnum):
     ALREADY_TOLD = "already_told"
     ANSWERED = "answered"  # she answered before it was due
     SUPERSEDED = "superseded"  # a later notice of the same problem says it better
+    CAPPED = "capped"  # she has heard from us often enough in these days
+    SHARED_ADDRESS = "shared_address"  # the notice of somebody else of this campaign reaches the same address
 
 
 class CheckInState(StrEnum):

@@ -1,7 +1,7 @@
 """The tables, one file per aggregate: fields, constraints and status transitions; no queries, no I/O."""
 
 from outreach.models.base import Base
-from outreach.models.campaigns import Campaign, CheckIn, Playbook, Template
+from outreach.models.campaigns import Campaign, CheckIn, Playbook, SendingStop, Template
 from outreach.models.catalogue import Order, OrderItem, Product, UsageEvent
 from outreach.models.connectors import Connector
 from outreach.models.customers import Consent, Customer, Suppression
@@ -32,8 +32,8 @@ __all__ = [
     "CheckIn",
     "Chunk",
     "ClockOffset",
-    "Consent",
     "Connector",
+    "Consent",
     "Customer",
     "CustomerChange",
     "DeliveryEvent",
@@ -57,6 +57,7 @@ __all__ = [
     "ScopeRejection",
     "Segment",
     "SegmentVersion",
+    "SendingStop",
     "Subscriber",
     "Suppression",
     "Template",

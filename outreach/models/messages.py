@@ -17,7 +17,10 @@ from outreach.vocabulary import AttemptState, Channel, ChunkState, EventKind, Gr
 
 
 class Notice(Base):
-    """What we owe one recipient for one occurrence; `reason` is a `SkipReason` where it was not delivered."""
+    """What we owe one recipient for one occurrence; `reason` is a `SkipReason` where it was not delivered.
+
+    `shared_with` is the notice that reaches the same address, where this one was skipped for that reason.
+    """
 
     __tablename__ = "notices"
 
@@ -33,10 +36,13 @@ class Notice(Base):
     reason: Mapped[str | None]
     created_at: Mapped[datetime] = created()
     settled_at: Mapped[datetime | None]
+    wave: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    shared_with: Mapped[int | None]
 
     __table_args__ = (
         UniqueConstraint("campaign_id", "customer_id", "occurrence"),
         Index("ix_notices_customer_id", "customer_id"),
+        Index("ix_notices_shared_with", "shared_with", postgresql_where=text("shared_with IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -47,6 +53,8 @@ class Chunk(Base):
     A retry forms a new chunk with `tries` one higher. `fence` rises with each claim; a receipt with an older
     fence changes nothing.
     `check_at` is when somebody must look which of its messages need the next channel.
+    `zones` (time zones, parted by commas) and `closes_at` are there where quiet hours bind the chunk: it may be
+    sent from `due_at` until `closes_at`, then it waits for the next morning. A `held` chunk waits for its wave.
     """
 
     __tablename__ = "chunks"
@@ -64,6 +72,10 @@ class Chunk(Base):
     leased_until: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     check_at: Mapped[datetime | None]
+    zones: Mapped[str | None]
+    closes_at: Mapped[datetime | None]
+    wave: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
+    released_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("ix_chunks_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),
@@ -108,6 +120,8 @@ class Message(Base):
         UniqueConstraint("notice_id", "channel", "attempt"),
         Index("ix_messages_chunk_id", "chunk_id"),
         Index("ix_messages_campaign_id", "campaign_id"),
+        # Who else lives there: customers have no index on their postal address, and postcards are few.
+        Index("ix_messages_postcards", "campaign_id", "address", postgresql_where=text("channel = 'postcard'")),
         {"postgresql_with": {"fillfactor": 50}},
     )
 
