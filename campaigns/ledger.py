@@ -28,6 +28,8 @@ REASONS: Mapping[str, str] = {
     "already_told": "has been told already",
     "answered": "answered before it was due",
     "superseded": "a later notice of the same problem says it better",
+    "capped": "has heard from us often enough in these days",
+    "shared_address": "shares the address with somebody whom the same campaign tells",
     "everybody told": "the campaign had ended",
 }
 

@@ -72,6 +72,9 @@ def _settings_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
             monkeypatch.delenv(name)
     monkeypatch.setenv("OUTREACH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OUTREACH_SECRET_KEY", "a test key that nobody else uses")
+    # Tests that are about something else do not depend on the hour and send to everybody at once.
+    monkeypatch.setenv("OUTREACH_SMS_HOURS", "")
+    monkeypatch.setenv("OUTREACH_WAVES_FROM", "0")
     _forget()
     yield
     _forget()
