@@ -12,7 +12,7 @@ from outreach.security import check_secret_key
 from outreach.settings import get_settings
 
 TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
-_RECONCILE_SECONDS = 30.0  # what is in doubt is in no hurry: look-ups wait for the grace time anyway
+_RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace time anyway
 
 
 def create_worker() -> Celery:
@@ -29,7 +29,7 @@ def create_worker() -> Celery:
         "campaigns.dispatch_email": tick,
         "campaigns.dispatch_sms": tick,
         "campaigns.dispatch_postcard": tick,
-        "campaigns.reconcile": _RECONCILE_SECONDS,
+        "campaigns.reconcile": min(_RECONCILE_SECONDS, max(tick, get_settings().reconcile_grace_seconds / 2)),
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,
     }

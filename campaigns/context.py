@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -70,13 +70,22 @@ def contexts(
 
 
 def links(message_id: UUID, now: datetime) -> dict[str, str]:
-    """Return the addresses that a customer can open from one message; nothing personal is in them."""
-    base, expires = get_settings().public_url.rstrip("/"), now + LINK_LIFETIME
+    """Return the addresses that a customer can open from one message; nothing personal is in them.
+
+    They end by the age of the message, not of the rendering: a text rendered again is the same to the letter, which
+    is what the search of what a crash left open compares.
+    """
+    base, expires = get_settings().public_url.rstrip("/"), (made_at(message_id) or now) + LINK_LIFETIME
     return {
         "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', str(message_id), expires_at=expires)}",
         "answer": f"{base}/answer/{sign_link('answer', str(message_id), expires_at=expires)}",
         "verify": f"{base}/verify",
     }
+
+
+def made_at(message_id: UUID) -> datetime | None:
+    """Return when a message was made, which its id says (uuid version 7); none for an example's id."""
+    return datetime.fromtimestamp((message_id.int >> 80) / 1000, UTC) if message_id.version == 7 else None
 
 
 def problem_words(session: Session, campaign: Campaign) -> dict[str, Any]:

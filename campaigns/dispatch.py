@@ -188,15 +188,18 @@ def _send_window(claim: Claim, sender: Sender, done: Dispatched) -> bool:
             failures.append(made)
         else:
             envelopes.append(made)
+    # Before the attempt is committed: a worker that is frozen after it must not wake up with time to spare.
+    deadline = time.monotonic() + settings.lease_seconds / 2
     with transaction() as session:
         attempts = _gate(session, claim, campaign, sender, [e.message_id for e in envelopes], failures, done)
+        crash_at("before_sending_commit")
     crash_at("after_sending_commit")
     passed = [envelope for envelope in envelopes if envelope.message_id in attempts]
-    deadline = time.monotonic() + settings.lease_seconds / 2
     receipts = sender.provider.send(passed, deadline=deadline) if passed else []
     crash_at("after_call")
     with transaction() as session:
         outcomes = record(session, receipts=receipts, attempts=attempts, claim_tries=claim.tries)
+        crash_at("before_receipts_commit")
     for outcome, number in outcomes.items():
         done.add(outcome, number)
     crash_at("after_receipts")

@@ -180,4 +180,5 @@ def _provider(channel: Channel, settings: Settings) -> Provider[Any]:
         messages_per_call=settings.email_messages_per_call,
         connections=settings.provider_connections,
         timeout_seconds=settings.provider_timeout_seconds,
+        email_activity=settings.sendgrid_email_activity,
     )

@@ -32,7 +32,9 @@ SET send_state = r.state, provider_id = coalesce(r.provider_id, m.provider_id),
     delivery_detail = coalesce(r.detail, m.delivery_detail)
 FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS bigint[]), cast(:states AS text[]), cast(:provider_ids AS text[]),
             cast(:details AS text[])) AS r(id, attempt_id, state, provider_id, detail)
-WHERE m.id = r.id AND m.attempt_id = r.attempt_id AND m.send_state IN ('sending', 'unknown')
+WHERE m.id = r.id AND m.attempt_id = r.attempt_id
+  -- Queued: it was given up for lost and waits to be sent again, when the answer comes after all.
+  AND (m.send_state IN ('sending', 'unknown') OR (m.send_state = 'queued' AND r.state = 'accepted'))
 RETURNING m.id, m.send_state
 """)
 

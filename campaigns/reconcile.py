@@ -6,17 +6,22 @@ is sent again, a provider that cannot be searched leaves it to the events that m
 S10: what stays unknown is decided by class, visibly. (S numbers of docs/sending.md.)
 """
 
+import time
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from campaigns.envelopes import Sender
-from campaigns.providers.base import LookUp, Search
+from campaigns.protocol import Doubt, Verdict, judge_doubt
+from campaigns.providers.base import Asked, LookUp, SearchesMany
+from campaigns.rewording import texts_of
 from outreach import clock
+from outreach.crash import crash_at
 from outreach.db import transaction
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, NoticeClass
@@ -42,40 +47,81 @@ FROM lost WHERE m.id = ANY(lost.message_ids) AND m.attempt_id = lost.id AND m.se
 RETURNING m.id
 """)
 
-# A message without a chunk that will send it again, whose outcome is unknown and whose grace is over.
-_IN_DOUBT = text("""
-SELECT m.id, m.address, a.id AS attempt_id, a.started_at, m.campaign_id, c.notice_class
+# The calls whose grace is over, those that were looked up longest ago first; `leased_until` is the next look.
+_OPEN_CALLS = text("""
+SELECT a.id FROM attempts a
+WHERE a.state = 'unknown' AND a.leased_until < clock_timestamp()
+  AND a.started_at < clock_timestamp() - make_interval(secs => :grace)
+  AND EXISTS (SELECT 1 FROM messages m WHERE m.id = ANY(a.message_ids) AND m.attempt_id = a.id
+              AND m.send_state = 'unknown' AND m.channel = :channel)
+ORDER BY a.leased_until, a.id LIMIT :most
+""")
+
+_DOUBTS = text("""
+SELECT m.id, m.address, m.attempt_id, a.started_at, c.notice_class, c.state AS campaign_state, m.sent_at
 FROM attempts a JOIN messages m ON m.attempt_id = a.id AND m.id = ANY(a.message_ids)
 JOIN campaigns c ON c.id = m.campaign_id
-WHERE a.state = 'unknown' AND m.send_state = 'unknown' AND m.channel = :channel
-  AND a.started_at < clock_timestamp() - make_interval(secs => :grace)
-ORDER BY a.started_at LIMIT :most
+WHERE a.id = ANY(:attempt_ids) AND m.send_state = 'unknown'
+ORDER BY a.id, m.id
 """)
 
-_FOUND = text("""
-UPDATE messages SET send_state = 'accepted', provider_id = coalesce(:provider_id, provider_id),
-                    sent_at = coalesce(sent_at, :now)
-WHERE id = :id AND attempt_id = :attempt_id AND send_state = 'unknown'
+# Each change names the attempt that was looked up: an answer that is about an older one changes nothing.
+_STILL = """
+still AS (
+    SELECT m.id, m.notice_id, m.chunk_id, r.provider_id
+    FROM unnest(cast(:ids AS uuid[]), cast(:attempt_ids AS bigint[]), cast(:provider_ids AS text[]))
+         AS r(id, attempt_id, provider_id)
+    JOIN messages m ON m.id = r.id AND m.attempt_id = r.attempt_id
+    WHERE m.send_state = 'unknown' ORDER BY m.id FOR UPDATE OF m
+)"""
+
+_ACCEPTED = text(f"""
+WITH {_STILL}
+UPDATE messages m SET send_state = 'accepted', provider_id = coalesce(still.provider_id, m.provider_id),
+                      sent_at = coalesce(m.sent_at, :now)
+FROM still WHERE m.id = still.id
 """)
 
-_SEND_AGAIN = text("""
-WITH made AS (
+# `sent_at` goes back to empty only where the provider is known not to have the message.
+_QUEUED = text(f"""
+WITH {_STILL}, made AS (
     INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries)
-    SELECT k.campaign_id, k.channel, k.template_version, :now, 1, k.tries + 1
-    FROM chunks k JOIN messages m ON m.chunk_id = k.id
-    JOIN campaigns c ON c.id = k.campaign_id AND c.state IN ('running', 'paused')
-    WHERE m.id = :id AND m.attempt_id = :attempt_id AND m.send_state = 'unknown'
-    RETURNING id
+    SELECT k.campaign_id, k.channel, k.template_version, :now, count(*), max(k.tries) + 1
+    FROM still JOIN chunks k ON k.id = still.chunk_id
+    GROUP BY k.campaign_id, k.channel, k.template_version
+    RETURNING id, campaign_id, template_version
 )
-UPDATE messages m SET send_state = 'queued', chunk_id = made.id FROM made WHERE m.id = :id
+UPDATE messages m SET send_state = 'queued', chunk_id = made.id,
+       sent_at = CASE WHEN :absent THEN NULL ELSE m.sent_at END
+FROM still JOIN chunks k ON k.id = still.chunk_id
+JOIN made ON made.campaign_id = k.campaign_id AND made.template_version = k.template_version
+WHERE m.id = still.id
 """)
 
-_GIVE_UP = text("""
-WITH dead AS (
-    UPDATE messages SET send_state = 'dead', reason = 'unknown_outcome', failed_at = :now
-    WHERE id = :id AND attempt_id = :attempt_id AND send_state = 'unknown' RETURNING chunk_id
+# Its campaign has ended meanwhile, and the provider does not have it: nothing is sent any more.
+_CANCELLED = text(f"""
+WITH {_STILL}, over AS (
+    UPDATE messages m SET send_state = 'cancelled', reason = 'cancelled', failed_at = :now
+    FROM still WHERE m.id = still.id RETURNING m.id, m.notice_id
 )
-UPDATE chunks SET check_at = :now FROM dead WHERE chunks.id = dead.chunk_id
+UPDATE notices n SET state = 'skipped', reason = 'cancelled', settled_at = :now
+FROM over WHERE n.id = over.notice_id AND n.state = 'owed' AND NOT EXISTS (
+    SELECT 1 FROM messages other WHERE other.notice_id = n.id AND other.id <> over.id
+      AND other.send_state <> 'cancelled')
+""")
+
+# The message is given up, the notice goes on to its next channel.
+_DEAD = text(f"""
+WITH {_STILL}, dead AS (
+    UPDATE messages m SET send_state = 'dead', reason = 'unknown_outcome', failed_at = :now
+    FROM still WHERE m.id = still.id RETURNING m.chunk_id
+)
+UPDATE chunks SET check_at = :now WHERE id IN (SELECT chunk_id FROM dead)
+""")
+
+_ASK_LATER = text("""
+UPDATE attempts SET leased_until = clock_timestamp() + make_interval(secs => :pause)
+WHERE id = ANY(:attempt_ids) AND state = 'unknown'
 """)
 
 _CLOSE_ATTEMPTS = text("""
@@ -85,8 +131,8 @@ WHERE a.state = 'unknown' AND a.leased_until < clock_timestamp() AND NOT EXISTS 
       AND m.send_state IN ('unknown', 'sending'))
 """)
 
-# After this long without evidence the class decides (S10).
-DECIDE_AFTER = timedelta(hours=24)
+CALLS_AT_A_TIME = 50
+MESSAGES_PER_SEARCH = 50
 
 
 def sweep_leases(session: Session) -> Counter[str]:
@@ -99,18 +145,23 @@ def sweep_leases(session: Session) -> Counter[str]:
     return Counter(chunks=chunks, unknown=unknown)
 
 
-def reconcile(*, channel: Channel, sender: Sender, most: int = 200) -> Counter[str]:
-    """Look up what is in doubt on one channel; asks the provider with no transaction open."""
-    settings = get_settings()
-    with transaction() as session:
-        doubts = session.execute(
-            _IN_DOUBT, {"channel": channel, "grace": settings.reconcile_grace_seconds, "most": most}
-        ).all()
+def reconcile(*, channel: Channel, sender: Sender, budget_seconds: float = 20) -> Counter[str]:
+    """Look up what is in doubt on one channel; asks the provider with no transaction open.
+
+    Returns how many messages had which verdict. What cannot be told yet is asked again after a third of the grace.
+    """
     result: Counter[str] = Counter()
-    for doubt in doubts:
-        answer = sender.provider.look_up(doubt.id, doubt.address, doubt.started_at - timedelta(minutes=5))
+    ends = time.monotonic() + budget_seconds
+    while time.monotonic() < ends:
         with transaction() as session:
-            result[_settle(session, doubt.id, doubt.attempt_id, NoticeClass(doubt.notice_class), answer)] += 1
+            calls, doubts = _open(session, channel)
+        if not calls:
+            break
+        for start in range(0, len(doubts), MESSAGES_PER_SEARCH):
+            result += _look_up(sender, doubts[start : start + MESSAGES_PER_SEARCH])
+        with transaction() as session:
+            pause = max(1.0, get_settings().reconcile_grace_seconds / 3)
+            session.execute(_ASK_LATER, {"attempt_ids": calls, "pause": pause})
     with transaction() as session:
         session.execute(_CLOSE_ATTEMPTS)
     if result:
@@ -118,23 +169,73 @@ def reconcile(*, channel: Channel, sender: Sender, most: int = 200) -> Counter[s
     return result
 
 
-def _settle(session: Session, message_id: UUID, attempt_id: int, notice_class: NoticeClass, answer: LookUp) -> str:
+def _open(session: Session, channel: Channel) -> tuple[list[int], Sequence[Row[tuple[object, ...]]]]:
+    grace = get_settings().reconcile_grace_seconds
+    calls = session.scalars(_OPEN_CALLS, {"channel": channel, "grace": grace, "most": CALLS_AT_A_TIME}).all()
+    return list(calls), session.execute(_DOUBTS, {"attempt_ids": calls}).all() if calls else []
+
+
+def _look_up(sender: Sender, doubts: Sequence[Row[tuple[object, ...]]]) -> Counter[str]:
+    texts: dict[UUID, str] = {}
+    if sender.channel is Channel.SMS:
+        with transaction() as session:
+            texts = texts_of(session, sender, [doubt.id for doubt in doubts])
+    answers = _ask(sender, doubts, texts)
+    crash_at("after_look_up")
+    with transaction() as session:
+        verdicts = _settle(session, sender, doubts, answers)
+        crash_at("before_settle_commit")
+    crash_at("after_settle")
+    return verdicts
+
+
+def _ask(sender: Sender, doubts: Sequence[Row[tuple[object, ...]]], texts: dict[UUID, str]) -> dict[UUID, LookUp]:
+    # A little before the attempt: the provider's clock is not ours.
+    asked = [Asked(doubt.id, doubt.address, doubt.started_at - timedelta(minutes=5)) for doubt in doubts]
+    if isinstance(sender.provider, SearchesMany):
+        return sender.provider.look_up_many(asked)
+    return {
+        one.message_id: sender.provider.look_up(one.message_id, one.to, one.since, texts.get(one.message_id))
+        for one in asked
+    }
+
+
+def _settle(
+    session: Session, sender: Sender, doubts: Sequence[Row[tuple[object, ...]]], answers: dict[UUID, LookUp]
+) -> Counter[str]:
     now = clock.now(session)
-    known = {"id": message_id, "attempt_id": attempt_id, "now": now}
-    if answer.search is Search.FOUND:
-        session.execute(_FOUND, {**known, "provider_id": answer.provider_id})
-        return "found"
-    if answer.search is Search.ABSENT:
-        session.execute(_SEND_AGAIN, known)
-        return "sent_again"
-    age = session.execute(
-        text("SELECT :now - coalesce(sent_at, :now) FROM messages WHERE id = :id"), known
-    ).scalar_one()
-    if age < DECIDE_AFTER:
-        return "still_unknown"
-    if notice_class is NoticeClass.SAFETY:  # better told twice than not at all
-        session.execute(_SEND_AGAIN, known)
-        return "sent_again"
-    # The message is given up, the notice goes on to its next channel.
-    session.execute(_GIVE_UP, known)
-    return "given_up"
+    judged: dict[Verdict, list[tuple[UUID, int, str | None]]] = {}
+    for doubt in doubts:
+        answer = answers[doubt.id]
+        verdict = judge_doubt(
+            Doubt(
+                search=answer.search,
+                age=now - (doubt.sent_at or now),
+                notice_class=NoticeClass(doubt.notice_class),
+                campaign_goes_on=doubt.campaign_state in ("running", "paused"),
+                never_blind=getattr(sender.provider, "never_blind", False),
+            )
+        )
+        judged.setdefault(verdict, []).append((doubt.id, doubt.attempt_id, answer.provider_id))
+    for verdict, rows in judged.items():
+        _apply(session, verdict, rows, now)
+    return Counter({verdict.value: len(rows) for verdict, rows in judged.items()})
+
+
+_STATEMENTS = {
+    Verdict.FOUND: _ACCEPTED,
+    Verdict.ABSENT: _QUEUED,
+    Verdict.BETTER_TWICE: _QUEUED,
+    Verdict.CANCELLED: _CANCELLED,
+    Verdict.GIVEN_UP: _DEAD,
+}
+
+
+def _apply(session: Session, verdict: Verdict, rows: Sequence[tuple[UUID, int, str | None]], now: datetime) -> None:
+    if verdict is Verdict.STILL_UNKNOWN:
+        return
+    ids, attempt_ids, provider_ids = zip(*rows, strict=True)
+    parameters = {"ids": list(ids), "attempt_ids": list(attempt_ids), "provider_ids": list(provider_ids), "now": now}
+    if _STATEMENTS[verdict] is _QUEUED:
+        parameters["absent"] = verdict is Verdict.ABSENT
+    session.execute(_STATEMENTS[verdict], parameters)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from campaigns import checkins, fallbacks, lifecycle, planning, playbooks, reconcile
 from outreach import clock
+from outreach.crash import crash_at
 from outreach.db import transaction
 from outreach.models import Campaign
 from outreach.vocabulary import CampaignKind, CampaignState
@@ -47,7 +48,8 @@ def sweep() -> None:
         if not _ours(session):
             return
         now = clock.now(session)
-        reconcile.sweep_leases(session)
+        if any(reconcile.sweep_leases(session).values()):
+            crash_at("before_sweep_commit")
         playbooks.open_due(session, now=now)
         checkins.schedule(session, now=now)
         checkins.skip_needless(session, now=now)
@@ -79,6 +81,10 @@ def plan_all(campaign_id: int) -> None:
             elif planned.last_customer is None:
                 campaign.planned_through = newest
             after = planned.last_customer
+            if planned.notices:
+                crash_at("before_plan_commit")
+        if planned.notices:
+            crash_at("after_plan")
         if planned.notices:
             log.info("planned", campaign=campaign.key, notices=planned.notices, skipped=planned.skipped)
 

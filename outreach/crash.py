@@ -3,7 +3,23 @@
 import os
 import signal
 
-POINTS = ("after_claim", "after_sending_commit", "after_call", "after_receipts")
+# In the order of the protocol (S numbers of docs/sending.md); tests/faults/test_f02_crash_points.py kills at each.
+POINTS = (
+    "before_plan_commit",  # S0
+    "after_plan",
+    "after_claim",  # S2
+    "before_sending_commit",  # S3
+    "after_sending_commit",
+    "after_call",  # S4
+    "before_receipts_commit",  # S6
+    "after_receipts",
+    "before_inbox_commit",  # S7
+    "after_inbox",
+    "before_sweep_commit",  # S8
+    "after_look_up",  # S9
+    "before_settle_commit",
+    "after_settle",
+)
 
 
 def crash_at(point: str) -> None:

@@ -50,6 +50,8 @@ class ProviderKnobs(BaseModel):
     error_before_accept: Knob = 0
     rate_limit: Knob = 0
     wrong_json: Knob = 0
+    search_rate_limit: Knob = 0
+    search_delay_seconds: float = Field(default=0, ge=0, le=3600)
     retry_after_seconds: int = Field(default=1, ge=0, le=3600)
     latency_ms: float = Field(default=0, ge=0, le=60_000)
     outcomes: dict[str, Probability] = Field(default_factory=dict)

@@ -142,6 +142,18 @@ class Record:
         )
         return [Stored(*(*row[:7], json.loads(row[7]))) for row in rows]
 
+    def find(self, provider: str, column: str, values: Sequence[str]) -> list[Stored]:
+        """Return the accepted messages of one provider whose `column` has one of these values."""
+        if column not in {"message_id", "recipient", "provider_id"}:
+            raise ValueError(f"{column} is not searched")
+        rows = self._read(
+            "SELECT a.provider, a.message_id, a.recipient, a.sender, a.provider_id, a.position, a.at, r.body"
+            " FROM accepted a JOIN requests r ON r.id = a.request_id"
+            f" WHERE a.provider = ? AND a.{column} IN ({', '.join('?' * len(values))}) ORDER BY a.seq DESC",
+            (provider, *values),
+        )
+        return [Stored(*(*row[:7], json.loads(row[7]))) for row in rows]
+
     def counts(self) -> dict[str, Any]:
         """Count what was accepted; a duplicate is a second acceptance of one message id for one recipient."""
         by_provider = self._read("SELECT provider, count(*) FROM accepted GROUP BY provider ORDER BY provider", ())

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import email_activity
 from sandbox.recipients import DROPPED, Step, email_story
 from sandbox.record import Accepted
 from sandbox.rules.sendgrid import Problem, problems
@@ -33,18 +34,28 @@ class SendGrid:
 
     def routes(self) -> list[Route]:
         """Return the routes of this wire."""
-        return [Route("/v3/mail/send", self._send, methods=["POST"])]
+        return [
+            Route("/v3/mail/send", self._send, methods=["POST"]),
+            Route("/v3/messages", self._search, methods=["GET"]),
+        ]
 
     def forget(self) -> None:
         """Forget which addresses bounced, and the events that wait."""
         self._suppressed.clear()
         self._events.forget()
 
-    async def _send(self, request: Request) -> Response:
+    def _denied(self, request: Request) -> Response | None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not same(key.strip(), self._world.settings.secret("sendgrid_key")):
-            wrong = "The provided authorization grant is invalid, expired, or revoked"
-            return _errors(401, Problem(wrong, None))
+        if scheme.lower() == "bearer" and same(key.strip(), self._world.settings.secret("sendgrid_key")):
+            return None
+        return _errors(401, Problem("The provided authorization grant is invalid, expired, or revoked", None))
+
+    async def _search(self, request: Request) -> Response:
+        return self._denied(request) or await email_activity.answer(self._world, request)
+
+    async def _send(self, request: Request) -> Response:
+        if denied := self._denied(request):
+            return denied
 
         async def accept() -> tuple[Response, str]:
             return await self._accept(request)

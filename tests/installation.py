@@ -92,6 +92,10 @@ class Installation:
         """Start a Celery worker; it is up when it takes tasks."""
         return self.start("app.cli", "worker", "--concurrency", "2", **environment)
 
+    def start_beat(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start beat, which rings for everything that is due."""
+        return self.start("app.cli", "beat", **environment)
+
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a process and its children at once, as a power cut would."""
         os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from outreach.crash import crash_at
 from outreach.db import transaction
 from webhooks import desk_work, inbox
 
@@ -14,7 +15,12 @@ def apply_inbox() -> None:
     more = True
     while more:
         with transaction() as session:
-            more = sum(inbox.apply_due(session, most=BATCH).values()) == BATCH
+            applied = sum(inbox.apply_due(session, most=BATCH).values())
+            if applied:
+                crash_at("before_inbox_commit")
+        if applied:
+            crash_at("after_inbox")
+        more = applied == BATCH
 
 
 @shared_task(name="webhooks.work_at_desks")

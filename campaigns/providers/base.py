@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from outreach.errors import InvalidInput
@@ -157,6 +157,24 @@ class PostcardEnvelope:
 
 
 E_contra = TypeVar("E_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One message that is looked up, its address, and since when the provider may have it."""
+
+    message_id: UUID
+    to: str
+    since: datetime
+
+
+@runtime_checkable
+class SearchesMany(Protocol):
+    """A provider that can be asked about many messages in a few calls."""
+
+    def look_up_many(self, asked: Sequence[Asked]) -> dict[UUID, LookUp]:
+        """Return one answer per message, as `Provider.look_up` would."""
+        ...
 
 
 class Provider(Protocol[E_contra]):

@@ -21,6 +21,7 @@ def email_provider(settings: Settings) -> SendGrid | Smtp:
             messages_per_call=settings.email_messages_per_call,
             connections=settings.provider_connections,
             timeout_seconds=settings.provider_timeout_seconds,
+            email_activity=settings.sendgrid_email_activity,
         )
     if settings.email_provider == "smtp":
         return Smtp(url=settings.smtp_url, timeout_seconds=settings.provider_timeout_seconds)

@@ -73,6 +73,9 @@ class Lob:
     name = "lob"
     channel = Channel.POSTCARD
     messages_per_call = 1
+    # Lob forgets an Idempotency-Key after 24 hours; then only its search tells whether a postcard was made, and
+    # nothing is sent again without it, safety included.
+    never_blind = True
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ from uuid import UUID
 import orjson
 from pydantic import SecretStr
 
-from campaigns.providers.base import EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.base import Asked, EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.email_activity import activity_of
 from campaigns.providers.lanes import Lanes, StopLanesError
 from campaigns.providers.sharing import HTML_TAG, REPLY_TO_TAG, TEXT_TAG, SharedParts, groups_of, share
 from campaigns.providers.transport import Answer, Transport, problems_with_url, safe_detail
@@ -39,6 +40,7 @@ class SendGrid:
         timeout_seconds: float = 20,
         unsubscribe_groups: Mapping[NoticeClass, int] | None = None,
         bypass_for_safety: bool = False,
+        email_activity: bool = False,
     ) -> None:
         self.messages_per_call = max(1, min(messages_per_call, MAX_PERSONALIZATIONS))
         self.window = min(MAX_PERSONALIZATIONS, self.messages_per_call * connections)
@@ -46,6 +48,7 @@ class SendGrid:
         self._api_key = api_key
         self._unsubscribe_groups = dict(unsubscribe_groups or {})
         self._bypass_for_safety = bypass_for_safety
+        self._email_activity = email_activity
         self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
         self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections)
         key = api_key.get_secret_value() if api_key else ""
@@ -87,8 +90,15 @@ class SendGrid:
         return body
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
-        """Say that SendGrid has no search to rely on (Email Activity is a paid add-on and may lag)."""
-        return LookUp(Search.UNABLE, detail="SendGrid offers no search by our id; wait for its events.")
+        """Ask Email Activity about one message."""
+        return self.look_up_many([Asked(message_id, to, since)])[message_id]
+
+    def look_up_many(self, asked: Sequence[Asked]) -> dict[UUID, LookUp]:
+        """Ask Email Activity, a paid add-on, about many messages with few calls; without it nothing can be asked."""
+        if not self._email_activity:
+            unable = LookUp(Search.UNABLE, detail="SendGrid can be searched only with its Email Activity add-on.")
+            return dict.fromkeys((one.message_id for one in asked), unable)
+        return activity_of(asked, lambda path: self._transport.call("GET", path, headers=self._headers))
 
     def check(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -55,6 +55,9 @@ OPTED_OUT = 21610
 _HOLDS_FOR_ALL = frozenset({20003, 20429, 21606, 21611, 30001})
 
 
+_OTHER_TEXTS = LookUp(Search.UNABLE, detail="Twilio has other texts to this number since; ours may be one of them.")
+
+
 class PooledHttpClient(twilio.http.HttpClient):  # type: ignore[misc]
     """The SDK's transport, over kept-alive connections; keeps each thread's last answer and deadline."""
 
@@ -143,12 +146,14 @@ class Twilio:
         """Search the messages to one number for the very same text.
 
         Twilio returns neither our id nor the callback address, so the text is all there is: the same
-        text to the same number counts as this message. ABSENT only when the list was read back to `since`.
+        text to the same number counts as this message. ABSENT only when the list was read back to `since` and
+        holds no other text of ours: our data, or Twilio's smart encoding, may have changed the letters since.
         """
         if body is None:
             return LookUp(Search.UNABLE, detail="Twilio can be searched only by the exact text.")
         earliest = since.astimezone(UTC) - CLOCK_SKEW
-        seen = 0
+        seen, others = 0, 0
+        absent = LookUp(Search.ABSENT)
         try:
             self._http.set_deadline(None)
             for message in self._client.messages.stream(to=to, limit=MAX_LOOK_UP_MESSAGES, page_size=50):
@@ -156,14 +161,16 @@ class Twilio:
                 if message.date_created is None:
                     continue
                 if message.date_created < earliest:
-                    return LookUp(Search.ABSENT)
-                if message.body == body and str(message.direction or "").startswith("outbound"):
-                    return LookUp(Search.FOUND, message.sid)
+                    return _OTHER_TEXTS if others else absent
+                if str(message.direction or "").startswith("outbound"):
+                    if message.body == body:
+                        return LookUp(Search.FOUND, message.sid)
+                    others += 1
         except (NotSentError, MaybeSentError, TwilioException, ValueError, KeyError) as error:
             return LookUp(Search.UNABLE, detail=f"Twilio did not answer ({type(error).__name__})")
         if seen >= MAX_LOOK_UP_MESSAGES:
             return LookUp(Search.UNABLE, detail="too many messages to this number to search them all")
-        return LookUp(Search.ABSENT)
+        return _OTHER_TEXTS if others else absent
 
     def check(self) -> list[str]:
         """Return what is wrong with the settings."""
