@@ -46,6 +46,7 @@ class DeskTicket:
     opened_at: datetime | None = None
     solved_at: datetime | None = None
     problem_reference: str | None = None
+    changed_at: datetime | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,6 +79,19 @@ class DeskEvent:
     raw: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """What a desk's API says of one ticket now. Is it a problem, `problem` describes it and `words` are those by
+    which the mapping tells where it stands; else `ticket` is a customer's case.
+    """
+
+    reference: str
+    changed_at: datetime | None = None
+    ticket: DeskTicket | None = None
+    problem: DeskProblem | None = None
+    words: frozenset[str] = frozenset()
+
+
 class DeskClient(Protocol):
     """What we ask of a help desk.
 
@@ -96,13 +110,21 @@ class DeskClient(Protocol):
         ...
 
     def solve(self, reference: str, body: str) -> None:
-        """Solve a ticket with a public last word."""
+        """Solve a ticket with a public last word; one that is solved already is left alone."""
         ...
 
-    def fetch(self, reference: str) -> DeskTicket:
-        """Return the ticket as it is now, or raise `NotFound`."""
+    def add_link(self, reference: str, url: str, title: str) -> None:
+        """Put a link to our page on a ticket, for the agents."""
         ...
 
-    def list_since(self, when: datetime) -> Iterable[DeskTicket]:
-        """Yield the tickets that changed since `when`, page by page."""
+    def fetch(self, reference: str) -> DeskState:
+        """Return the ticket or problem as it is now, or raise `NotFound`."""
+        ...
+
+    def list_since(self, when: datetime) -> Iterable[DeskState]:
+        """Yield what changed since `when`, page by page, oldest change first."""
+        ...
+
+    def who_am_i(self) -> str:
+        """Return how the desk's events name the account whose credentials we use."""
         ...

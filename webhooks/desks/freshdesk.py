@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from outreach.errors import InvalidInput
-from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskTicket
+from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskState, DeskTicket
 from webhooks.desks.problem_steps import StepWords, steps_of
 from webhooks.desks.reading import content_key, ignored, long_text, name, read_body, reference, words, words_of
 from webhooks.signatures import require_match, single_header, usable, verify_basic
@@ -72,6 +72,30 @@ def parse(headers: Headers[str, str], body: bytes, mapping: Mapping) -> list[Des
         return [DeskEvent(key, kind, occurred_at, None, _problem(own, ticket, tags), actor, raw)]
     kind = DeskEventKind.TICKET_CREATED if created else DeskEventKind.TICKET_UPDATED
     return [DeskEvent(key, kind, occurred_at, _ticket(own, ticket, tags, mapping), None, actor, raw)]
+
+
+# The numbers of the API and the words of the webhook. https://developers.freshdesk.com/api/#ticket_attributes
+STATUSES = {2: "Open", 3: "Pending", 4: "Resolved", 5: "Closed"}
+PRIORITIES = {1: "Low", 2: "Medium", 3: "High", 4: "Urgent"}
+
+
+def state_of(ticket: dict[str, Any], mapping: Mapping) -> DeskState:
+    """Return what a ticket of the API says now, its numbers put into the words of the webhook."""
+    requester, status, priority = object_in(ticket, "requester"), ticket.get("status"), ticket.get("priority")
+    custom = object_in(ticket, "custom_fields")
+    known = {
+        **{name: ticket.get(name) for name in ("id", "type", "subject", "tags", "created_at", "updated_at")},
+        "description": ticket.get("description_text") or ticket.get("description"),
+        "status": STATUSES.get(status, status) if isinstance(status, int) else status,
+        "priority": PRIORITIES.get(priority, priority) if isinstance(priority, int) else priority,
+        **{f"requester_{name}": requester.get(name) for name in ("email", "phone", "name")},
+        mapping.problem_field: custom.get(mapping.problem_field.removeprefix("ticket_")),
+    }
+    own, tags = reference(known["id"]) or "", words_of(known["tags"])
+    if (text(known["type"], 100) or "").lower() in mapping.problem_types:
+        words = words_of([known["status"]]) | tags
+        return DeskState(own, moment(known["updated_at"]), None, _problem(own, known, tags), words)
+    return DeskState(own, moment(known["updated_at"]), _ticket(own, known, tags, mapping))
 
 
 def _field(ticket: dict[str, Any], field: str) -> object:

@@ -1,6 +1,7 @@
 """Calls to a help desk's HTTP API: JSON both ways, the desk's refusals as our errors. Nothing retries here."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from outreach.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, NotPermitted, OutreachError, Unavailable
 from outreach.safe_http import Answer, request
+from webhooks.desks.base import OUR_TAG
 from webhooks.wire import excerpt, load_json
 
 _LARGEST_ANSWER = 10 * 1024 * 1024  # a page of 1000 tickets with their descriptions
@@ -74,6 +76,17 @@ class DeskApi:
             raise InvalidInput("The help desk's next page is at another address; it is not followed.", where="next")
         prefix = mine.path.rstrip("/")
         return self.call("GET", (theirs.path.removeprefix(prefix)) + (f"?{theirs.query}" if theirs.query else ""))
+
+
+def list_in(answer: object, name: str | None = None) -> list[dict[str, Any]]:
+    """Return the objects of a list: the answer itself, or what it holds under a name; anything else is left out."""
+    found = answer if name is None else (answer.get(name) if isinstance(answer, dict) else None)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def own_tag(key: str) -> str:
+    """Return our key as a tag that every desk takes: letters, digits and dashes."""
+    return f"{OUR_TAG}-" + re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:80]
 
 
 def _refusal(answer: Answer, what: str) -> OutreachError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskTicket
+from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskState, DeskTicket
 from webhooks.desks.problem_steps import StepWords, steps_of
 from webhooks.desks.reading import content_key, ignored, long_text, name, read_body, reference, words, words_of
 from webhooks.signatures import verify_hub
@@ -73,6 +73,33 @@ def parse(headers: Headers[str, str], body: bytes, mapping: Mapping) -> list[Des
         return [DeskEvent(key, kind, occurred_at, None, _problem(own, fields, mapping), actor, raw)]
     kind = DeskEventKind.TICKET_CREATED if created else DeskEventKind.TICKET_UPDATED
     return [DeskEvent(key, kind, occurred_at, _ticket(own, fields, mapping), None, actor, raw)]
+
+
+def state_of(issue: dict[str, Any], mapping: Mapping) -> DeskState:
+    """Return what an issue of the REST API says now; its texts may be documents (version 3) or plain (version 2)."""
+    fields = object_in(issue, "fields")
+    fields = {**fields, **{name: document_text(value) for name, value in fields.items() if is_document(value)}}
+    own, changed_at = text(issue.get("key"), 100) or "", moment(fields.get("updated"))
+    if (text(object_in(fields, "issuetype").get("name"), 100) or "").lower() in mapping.problem_types:
+        words, _ = _words_around(fields, {}, created=True)
+        return DeskState(own, changed_at, None, _problem(own, fields, mapping), words)
+    return DeskState(own, changed_at, _ticket(own, fields, mapping))
+
+
+def is_document(value: object) -> bool:
+    """Tell whether a value is a text in the Atlassian Document Format."""
+    return isinstance(value, dict) and value.get("type") == "doc"
+
+
+def document_text(node: object, depth: int = 0) -> str:
+    """Return the words of a document, paragraphs parted by line ends."""
+    if not isinstance(node, dict) or depth > 30:
+        return ""
+    if isinstance(node.get("text"), str):
+        return str(node["text"])
+    inner = node.get("content")
+    parts = [document_text(one, depth + 1) for one in inner] if isinstance(inner, list) else []
+    return ("" if node.get("type") in ("paragraph", "heading") else "\n").join(parts)
 
 
 def _words_around(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from outreach.errors import InvalidInput
-from webhooks.desks.base import DeskEvent, DeskEventKind, DeskProblem, DeskTicket
+from webhooks.desks.base import DeskEvent, DeskEventKind, DeskProblem, DeskState, DeskTicket
 from webhooks.desks.problem_steps import StepWords, steps_of
 from webhooks.desks.reading import ignored, long_text, name, read_body, reference, words, words_of
 from webhooks.signatures import verify_basic, verify_hub
@@ -34,7 +34,8 @@ class Mapping:
     """What your ServiceNow's words mean.
 
     `steps` lists states (number or label) and `field=value` for the fields named in `step_fields`. A ticket names
-    its problem in `problem_field`. `our_actors` are the `sys_updated_by` users that write for us.
+    its problem in `problem_field`. `our_actors` are the `sys_updated_by` users that write for us. To solve an
+    incident we set `solved_state` and `close_code`, of which every instance has its own list.
     """
 
     problem_tables: tuple[str, ...] = ("problem",)
@@ -45,9 +46,13 @@ class Mapping:
     email_field: str = "caller_email"
     phone_field: str = "caller_phone"
     our_actors: tuple[str, ...] = ()
+    solved_state: str = "6"
+    close_code: str = "Solution provided"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", steps_of(self.steps))
+        for one in ("solved_state", "close_code"):
+            object.__setattr__(self, one, name(getattr(self, one), one))
         for one in ("problem_tables", "state_fields", "step_fields", "our_actors"):
             object.__setattr__(self, one, words(getattr(self, one), one))
         for one in ("problem_field", "email_field", "phone_field"):
@@ -83,6 +88,14 @@ def parse(headers: Headers[str, str], body: bytes, mapping: Mapping) -> list[Des
     created = text(raw.get("operation"), 20) == "insert" or changes == "0"
     kind = DeskEventKind.TICKET_CREATED if created else DeskEventKind.TICKET_UPDATED
     return [DeskEvent(key, kind, occurred_at, _ticket(own, record, mapping), None, actor, raw)]
+
+
+def state_of(record: dict[str, Any], mapping: Mapping) -> DeskState:
+    """Return what a record of the Table API says now, with the caller's address under the mapping's name."""
+    own, changed_at = _value(record, "sys_id") or "", moment(_value(record, "sys_updated_on"))
+    if (_value(record, "sys_class_name") or "").lower() in mapping.problem_tables:
+        return DeskState(own, changed_at, None, _problem(own, record), _words(record, mapping))
+    return DeskState(own, changed_at, _ticket(own, record, mapping))
 
 
 def _value(record: dict[str, Any], field: str) -> str | None:

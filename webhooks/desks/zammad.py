@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from outreach.errors import InvalidInput
-from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskTicket
+from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskState, DeskTicket
 from webhooks.desks.problem_steps import StepWords, steps_of
 from webhooks.desks.reading import content_key, ignored, long_text, name, read_body, reference, words, words_of
 from webhooks.signatures import verify_hub
@@ -66,6 +66,16 @@ def parse(headers: Headers[str, str], body: bytes, mapping: Mapping) -> list[Des
         return [DeskEvent(key, kind, occurred_at, None, _problem(own, ticket, article), actor, raw)]
     kind = DeskEventKind.TICKET_CREATED if created else DeskEventKind.TICKET_UPDATED
     return [DeskEvent(key, kind, occurred_at, _ticket(own, ticket, article, mapping), None, actor, raw)]
+
+
+def state_of(ticket: dict[str, Any], tags: frozenset[str], mapping: Mapping) -> DeskState:
+    """Return what a ticket of the API says now (`expand=true`: names for ids), with its tags, which come apart."""
+    own, changed_at = reference(ticket.get("id")) or "", moment(ticket.get("updated_at"))
+    if (text(ticket.get(mapping.type_field), 100) or "").lower() in mapping.problem_types:
+        return DeskState(own, changed_at, None, _problem(own, ticket, {}), _state(ticket) | tags)
+    customer = ticket.get("customer")
+    known = {**ticket, "customer": {"email": customer}} if isinstance(customer, str) else ticket
+    return DeskState(own, changed_at, _ticket(own, known, {}, mapping))
 
 
 def _named(value: object) -> str | None:

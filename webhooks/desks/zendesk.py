@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from outreach.errors import InvalidInput
-from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskTicket
+from webhooks.desks.base import OUR_TAG, DeskEvent, DeskEventKind, DeskProblem, DeskState, DeskTicket
 from webhooks.desks.problem_steps import StepWords, steps_of
 from webhooks.desks.reading import content_key, ignored, long_text, name, read_body, reference, words, words_of
 from webhooks.signatures import hmac_base64, require_match, require_recent, single_header, usable
@@ -156,6 +156,15 @@ def _words_around(
         return now | added, (now - added) | removed
     # Another field changed: the words are as they were, so nothing happened to the problem.
     return now, None if what == "created" else now
+
+
+def state_of(values: dict[str, Any], mapping: Mapping) -> DeskState:
+    """Return what flat fields say of a ticket now, be it a problem or a customer's case."""
+    own, changed_at = str(reference(values.get("ticket_id"))), moment(values.get("updated_at"))
+    if (text(values.get("type"), 50) or "").lower() in mapping.problem_types:
+        words = words_of([values.get("status"), values.get("custom_status_id")]) | words_of(values.get("tags"))
+        return DeskState(own, changed_at, None, _problem(values), words)
+    return DeskState(own, changed_at, ticket_of(values, mapping))
 
 
 def ticket_of(values: dict[str, Any], mapping: Mapping) -> DeskTicket:

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from outreach.errors import Unavailable
-from webhooks.desks.base import OUR_TAG, DeskTicket
-from webhooks.desks.http import DeskApi
-from webhooks.desks.zendesk import Mapping, ticket_of
+from webhooks.desks.base import OUR_TAG, DeskState
+from webhooks.desks.http import DeskApi, list_in
+from webhooks.desks.zendesk import Mapping, state_of
 from webhooks.wire import object_in, text
 
 _MOST_PAGES = 1000
@@ -28,7 +28,7 @@ class ZendeskClient:
     ) -> str:
         """Open a ticket once per key: what we opened before a crash is found by its external_id."""
         found = self.api.call("GET", "/api/v2/tickets.json", query={"external_id": key})
-        earlier = [ticket for ticket in _list(found, "tickets") if ticket.get("external_id") == key]
+        earlier = [ticket for ticket in list_in(found, "tickets") if ticket.get("external_id") == key]
         if earlier:
             return _reference(earlier[0])
         ticket: dict[str, Any] = {
@@ -51,21 +51,32 @@ class ZendeskClient:
         self._update(reference, {"comment": {"body": body, "public": public}})
 
     def solve(self, reference: str, body: str) -> None:
-        """Solve a ticket with a public comment."""
+        """Solve a ticket with a public comment; a closed one can no longer be changed, nor need it."""
+        answer = self.api.call("GET", f"/api/v2/tickets/{quote(reference, safe='')}.json")
+        if text(object_in(answer, "ticket").get("status")) in ("solved", "closed"):
+            return
         self._update(reference, {"status": "solved", "comment": {"body": body, "public": True}})
 
-    def fetch(self, reference: str) -> DeskTicket:
+    def add_link(self, reference: str, url: str, title: str) -> None:
+        """Put a link into an internal comment: Zendesk's tickets have no field for one."""
+        self.comment(reference, f"{title}\n{url}", public=False)
+
+    def who_am_i(self) -> str:
+        """Return the id of the agent whose token we use."""
+        return _reference(object_in(self.api.call("GET", "/api/v2/users/me.json"), "user"))
+
+    def fetch(self, reference: str) -> DeskState:
         """Return the ticket with its requester."""
         answer = self.api.call("GET", f"/api/v2/tickets/{quote(reference, safe='')}.json", query={"include": "users"})
-        return self._ticket(object_in(answer, "ticket"), _list(answer, "users"))
+        return self._ticket(object_in(answer, "ticket"), list_in(answer, "users"))
 
-    def list_since(self, when: datetime) -> Iterator[DeskTicket]:
+    def list_since(self, when: datetime) -> Iterator[DeskState]:
         """Yield the tickets that changed since `when`, by the incremental export with cursors."""
         query = {"start_time": str(int(when.timestamp())), "include": "users"}
         for _ in range(_MOST_PAGES):
             answer = self.api.call("GET", "/api/v2/incremental/tickets/cursor.json", query=query)
-            users = _list(answer, "users")
-            for ticket in _list(answer, "tickets"):
+            users = list_in(answer, "users")
+            for ticket in list_in(answer, "tickets"):
                 yield self._ticket(ticket, users)
             cursor = text(object_in(answer).get("after_cursor"))
             if cursor is None or object_in(answer).get("end_of_stream"):
@@ -75,7 +86,7 @@ class ZendeskClient:
     def _update(self, reference: str, change: dict[str, Any]) -> None:
         self.api.call("PUT", f"/api/v2/tickets/{quote(reference, safe='')}.json", payload={"ticket": change})
 
-    def _ticket(self, ticket: dict[str, Any], users: list[dict[str, Any]]) -> DeskTicket:
+    def _ticket(self, ticket: dict[str, Any], users: list[dict[str, Any]]) -> DeskState:
         requester = next((user for user in users if user.get("id") == ticket.get("requester_id")), {})
         values = {
             **ticket,
@@ -85,13 +96,15 @@ class ZendeskClient:
             "requester_name": requester.get("name"),
         }
         _reference(ticket)
-        return ticket_of(values, self.mapping)
+        return state_of(values, self.mapping)
 
 
-def connect(base_url: str, email: str, api_token: str, allow: Collection[str] = ()) -> ZendeskClient:
-    """Return the client of one Zendesk, for the agent whose API token it is."""
-    credentials = base64.b64encode(f"{email}/token:{api_token}".encode()).decode()
-    return ZendeskClient(DeskApi(base_url, {"Authorization": f"Basic {credentials}"}, allow))
+def connect(
+    base_url: str, account: str, secret: str, *, mapping: Mapping | None = None, allow: Collection[str] = ()
+) -> ZendeskClient:
+    """Return the client of one Zendesk, for the agent (email) whose API token it is."""
+    credentials = base64.b64encode(f"{account}/token:{secret}".encode()).decode()
+    return ZendeskClient(DeskApi(base_url, {"Authorization": f"Basic {credentials}"}, allow), mapping or Mapping())
 
 
 def _reference(ticket: dict[str, Any]) -> str:
@@ -99,11 +112,6 @@ def _reference(ticket: dict[str, Any]) -> str:
     if found is None:
         raise Unavailable("Zendesk answered without the id of the ticket.")
     return found
-
-
-def _list(answer: object, name: str) -> list[dict[str, Any]]:
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _number(reference: str) -> int | str:
