@@ -1,40 +1,43 @@
-"""`python -m bench NAME [--size small|full] [--json]`: measure the product beside a naive and a bare baseline.
-
-Each benchmark is a module `bench/NAME.py` with `run(size) -> dict` (docs/performance.md says what is in it). One JSON
-object is the last line; the exit status is 1 when a goal that had to hold does not.
-"""
+"""`python -m bench NAME [--size small|full] --json`: measure, and print one JSON object as the last line."""
 
 import argparse
 import importlib
 import json
-import os
+import pkgutil
 import sys
 from pathlib import Path
+from typing import Any
 
-NOT_BENCHMARKS = {"__init__", "__main__"}
+_NOT_BENCHES = {"__main__", "own_database", "segment_questions"}
 
 
 def names() -> list[str]:
-    """Return the benchmarks there are: the modules with a `run`."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if file.stem not in NOT_BENCHMARKS and "\ndef run(" in file.read_text()]
+    """Return what can be measured: the modules of this package that have a `run`."""
+    return sorted(
+        each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.name not in _NOT_BENCHES
+    )
 
 
 def main() -> int:
-    """Run one benchmark and print what it found."""
-    options = argparse.ArgumentParser(prog="python -m bench")
-    options.add_argument("name", choices=names())
-    options.add_argument("--size", choices=("small", "full"), default="small")
-    options.add_argument("--json", action="store_true", help="print only the JSON object")
-    given = options.parse_args()
-    result = importlib.import_module(f"bench.{given.name}").run(given.size)
-    result = {"bench": given.name, "size": given.size, **result, "load": list(os.getloadavg())}
+    """Run one bench; exit 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=names())
+    parser.add_argument("--size", choices=["small", "full"], default="small")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON only")
+    given = parser.parse_args()
+    found: dict[str, Any] = importlib.import_module(f"bench.{given.name}").run(given.size)
     if not given.json:
-        for goal in result.get("goals", []):
-            verdict = {True: "holds", False: "MISSED"}.get(goal.get("holds"), "not judged")
-            print(f"{goal['goal']:<60} {goal['value']:>12} must be {goal.get('must')}  {verdict}")
-    print(json.dumps(result, default=str))
-    return 1 if any(goal.get("holds") is False for goal in result.get("goals", [])) else 0
+        _show(found)
+    print(json.dumps(found, default=str))
+    return int(any(goal["holds"] is False for goal in found["goals"]))
+
+
+def _show(found: dict[str, Any]) -> None:
+    for row in found["rows"]:
+        print("  ".join(f"{key}={value}" for key, value in row.items()))
+    for goal in found["goals"]:
+        verdict = {True: "holds", False: "MISSED", None: "not judged"}[goal["holds"]]
+        print(f"{goal['goal']}: {goal['value']} (must be {goal['must']}): {verdict}")
 
 
 if __name__ == "__main__":

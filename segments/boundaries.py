@@ -15,10 +15,16 @@ from sqlalchemy.orm import Session
 
 from segments import rules
 from segments.fields import CUSTOMERS, ENTITIES
-from segments.meaning import Fact, Meaning, Rows, conjuncts, facts_within, rows_within, understand
+from segments.gathering import considered
+from segments.meaning import Fact, Meaning, facts_within, rows_within, understand
 from segments.source import Source, bound
 
 _TIME = DateTime(timezone=True)
+
+
+def watches_time(definition: rules.Definition) -> bool:
+    """Return whether time alone can change somebody's answer."""
+    return any(_offsets(fact) for meaning in understand(definition).values() for fact in facts_within(meaning))
 
 
 def next_boundary(
@@ -53,24 +59,24 @@ def _watched(
     definition: rules.Definition, now: datetime
 ) -> Iterator[tuple[Source, list[ColumnElement[bool]], list[ColumnElement[Any]]]]:
     """Yield, per kind of row that a relative condition looks at: its source, which rows matter, their moments."""
+    # What several grades look at in the same rows is looked at once.
+    looks: dict[tuple[str, frozenset[Meaning]], list[Fact]] = {}
+    about_customer: list[Fact] = []
     for meaning in understand(definition).values():
-        about_customer = [fact for fact in _outside_rows(meaning) if _offsets(fact)]
-        if about_customer:
-            source = Source(CUSTOMERS, now=now)
-            yield source, [source.row.c.erased_at.is_(None)], _moments(source, about_customer)
+        about_customer += [fact for fact in _outside_rows(meaning) if _offsets(fact)]
         for node in dict.fromkeys(rows_within(meaning)):
             relative = [fact for fact in facts_within(node) if _offsets(fact)]
+            # Rows that fail what time does not change can never matter.
+            steady = [part for part in considered(node) if not any(_offsets(fact) for fact in facts_within(part))]
             if relative:
-                entity = ENTITIES[node.entity]
-                source = Source(entity.table, now=now, entity=entity)
-                moments = _moments(source, relative)
-                # Rows that fail what time does not change can never matter.
-                steady = [part for part in _considered(node) if not any(_offsets(fact) for fact in facts_within(part))]
-                yield source, [_owner(source).is_not(None), *(source.holds(part) for part in steady)], moments
-
-
-def _considered(node: Rows) -> tuple[Meaning, ...]:
-    return conjuncts(node.among) if node.quantifier == "all" else conjuncts(node.where)
+                looks.setdefault((node.entity, frozenset(steady)), []).extend(relative)
+    if about_customer:
+        source = Source(CUSTOMERS, now=now)
+        yield source, [source.row.c.erased_at.is_(None)], _moments(source, about_customer)
+    for (entity, steady_parts), facts in looks.items():
+        source = Source(ENTITIES[entity].table, now=now, entity=ENTITIES[entity])
+        moments = _moments(source, list(dict.fromkeys(facts)))
+        yield source, [_owner(source).is_not(None), *(source.holds(part) for part in steady_parts)], moments
 
 
 def _outside_rows(meaning: Meaning) -> list[Fact]:

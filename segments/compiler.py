@@ -93,6 +93,10 @@ class Plan:
         self._customer_used = self._from_customers
         self._pushed = () if self._from_customers or members_of is not None else self._shared_facts()
         self._gatherings: list[tuple[Gathering, FromClause]] = []
+        # One grade and nobody to be cleared or to leave: whoever is found has that grade, so its rule stands
+        # in the WHERE alone, what it demands needs no second look, and what it denies becomes an anti-join.
+        self._single = len(meanings) == 1 and members_of is None and not start_from_customers
+        self._given = _demanded(next(iter(meanings.values()))) if self._single else frozenset()
         self._members: FromClause | None = None
         self._candidates = self._join(proofs or frozenset())
 
@@ -131,6 +135,8 @@ class Plan:
             return or_(*(self.holds(part) for part in meaning.parts))
         if isinstance(meaning, Negated):
             return self.holds(meaning.part).is_not(true())
+        if meaning in self._denied:
+            return not_(Gathering([meaning], now=self.now).any_of(self.customer_id))
         gathering, table = self.gathered(meaning)
         return gathering.holds(meaning, table)
 
@@ -148,7 +154,7 @@ class Plan:
             if gathering.sufficient:
                 plain.append(gathering.ids(None, table))
             for node in gathering.gated:
-                gate = or_(*(and_(*map(self.holds, needed)) for needed in self._uses[node]))
+                gate = or_(*(and_(true(), *map(self.holds, needed)) for needed in self._uses[node]))
                 gated.append((gate, gathering.ids(node, table)))
         if len(plain) + len(gated) <= 1:
             return case((gated[0][0], gated[0][1]), else_=NO_IDS) if gated else plain[0] if plain else NO_IDS
@@ -164,6 +170,8 @@ class Plan:
         return case((or_(*(gate for gate, _ in gated)), each_once), else_=plain[0])
 
     def _grade(self, alive: ColumnElement[bool], in_scope: ColumnElement[bool]) -> ColumnElement[Any]:
+        if self._single:
+            return literal_column(f"'{next(iter(self.meanings)).value}'", Text())
         cases: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = []
         known: ColumnElement[bool] = false()
         if self._members is not None:
@@ -195,7 +203,7 @@ class Plan:
         )
 
     def _join(self, proofs: frozenset[Rows]) -> FromClause:
-        self._uses = _uses(self.meanings) if self._evidence else {}
+        self._uses = _uses(self.meanings, self._given) if self._evidence else {}
         leading, following = self._group(proofs)
         if self._from_customers:
             joined: FromClause = self._customer.row
@@ -250,8 +258,11 @@ class Plan:
         for node in nodes:
             if node in proofs:
                 leading.setdefault(node.entity, []).append(node)
+        self._denied = frozenset(
+            node for node in nodes if self._single and node.quantifier == "none" and node in self._given
+        )
         for node in nodes:
-            if node in proofs:
+            if node in proofs or node in self._denied:
                 continue
             shared = common(leading[node.entity]) if node.entity in leading else ()
             joins_in = shared and all(each in considered(node) for each in shared)
@@ -309,12 +320,21 @@ class _Use:
     needed: tuple[Meaning, ...]
 
 
-def _uses(meanings: dict[Grade, Meaning]) -> dict[Rows, list[tuple[Meaning, ...]]]:
-    """Return where each quantifier leaves evidence: what must hold besides its own rows, per place it stands."""
+def _demanded(meaning: Meaning) -> frozenset[Meaning]:
+    """Return a rule and all parts that hold whenever it does."""
+    parts = meaning.parts if isinstance(meaning, Every) else ()
+    return frozenset({meaning}).union(*(_demanded(part) for part in parts))
+
+
+def _uses(meanings: dict[Grade, Meaning], given: frozenset[Meaning]) -> dict[Rows, list[tuple[Meaning, ...]]]:
+    """Return where each quantifier leaves evidence: what must hold besides its own rows, per place it stands.
+
+    What is `given` holds for everybody who is found and need not be asked.
+    """
     found: dict[Rows, list[tuple[Meaning, ...]]] = {}
     for meaning in meanings.values():
         for use in _uses_in(meaning, ()):
-            found.setdefault(use.node, []).append(use.needed)
+            found.setdefault(use.node, []).append(tuple(each for each in use.needed if each not in given))
     return found
 
 

@@ -87,6 +87,11 @@ class Gathering:
         ]
         return select(*counted).select_from(self._source.tables()).where(*conditions)
 
+    def any_of(self, customer_id: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return whether the customer has any row that matters to the quantifiers."""
+        conditions = [self._source.row.c.customer_id == customer_id, *self.matching()]
+        return select(literal_column("1")).select_from(self._source.tables()).where(*conditions).exists()
+
     def matching(self) -> list[ColumnElement[bool]]:
         """Return the conditions that a row must meet to matter to any of the quantifiers."""
         conditions = [self._source.holds(each) for each in self._shared]

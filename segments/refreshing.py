@@ -27,7 +27,7 @@ from outreach.errors import Conflict, NotFound
 from outreach.models import AudienceChange, AudienceMember, Segment, SegmentVersion
 from outreach.vocabulary import Grade
 from segments import compiler, rules
-from segments.boundaries import next_boundary
+from segments.boundaries import next_boundary, watches_time
 from segments.compiler import EVIDENCE
 from segments.fields import table_of
 from segments.source import bound
@@ -100,9 +100,13 @@ def refresh(
         totals = _moved(segment.totals, found)
     else:
         totals = _moved({}, found) if empty else counts(session, segment_id=segment_id)
-    due_at = next_boundary(session, definition=definition, now=now, only_customers=only_customers)
-    if only_customers is not None and segment.due_at is not None:
-        due_at = min(due_at or segment.due_at, segment.due_at)
+    due_at = None
+    if watches_time(definition):
+        # After a whole refresh the next sweep looks for the next boundary: nobody waits for that here.
+        due_at = now
+        if only_customers is not None:
+            due_at = next_boundary(session, definition=definition, now=now, only_customers=only_customers)
+            due_at = min(due_at, segment.due_at) if due_at and segment.due_at else due_at or segment.due_at
     stamped = session.execute(
         update(Segment)
         .where(Segment.id == segment_id, Segment.current_version == version)

@@ -85,14 +85,10 @@ def ask_again(session: Session, *, now: datetime) -> dict[str, Refreshed]:
             continue  # the next sweep builds it whole
         asked, timely = changed, segment.due_at is not None and segment.due_at <= now
         if timely and segment.refreshed_at is not None:
-            definition = _definition(session, segment)
-            late = boundaries.crossed(session, definition=definition, since=segment.refreshed_at, now=now)
-            asked = sorted({*changed, *late})
-        if not asked and not timely:
+            asked = sorted({*changed, *_crossed(session, segment, now=now)})
+        if not asked:
             continue
         result = audiences.refresh(session, segment_id=segment.id, now=now, only_customers=None if whole else asked)
-        if timely and not whole:
-            _looked(session, segment, now=now)
         _note_dependents(session, segment, since=now, result=result)
         found[segment.key] = result
     return found
@@ -121,12 +117,17 @@ def _take_changes(session: Session) -> list[int]:
     return list(session.scalars(select(taken.c.customer_id).distinct()))
 
 
-def _looked(session: Session, segment: Segment, *, now: datetime) -> None:
-    """Remember that time was looked at up to now, and when to look next."""
-    session.refresh(segment)
-    segment.refreshed_at = now
-    segment.due_at = boundaries.next_boundary(session, definition=_definition(session, segment), now=now)
+def _crossed(session: Session, segment: Segment, *, now: datetime) -> list[int]:
+    """Return whose rows crossed a boundary since the last look; remember that time was looked at, and when to next."""
+    definition, since = _definition(session, segment), segment.refreshed_at or now
+    crossed: list[int] = []
+    following = boundaries.next_boundary(session, definition=definition, now=since)
+    if following is not None and following <= now:
+        crossed = boundaries.crossed(session, definition=definition, since=since, now=now)
+        following = boundaries.next_boundary(session, definition=definition, now=now + timedelta(microseconds=1))
+    segment.refreshed_at, segment.due_at = now, following
     session.flush()
+    return crossed
 
 
 def _definition(session: Session, segment: Segment) -> rules.Definition:

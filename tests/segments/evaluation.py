@@ -52,15 +52,9 @@ def as_kind(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind == "text":
-        return value if isinstance(value, str) else {True: "true", False: "false"}.get(value, str(value))
+        return str(value).lower() if isinstance(value, bool) else str(value)
     if kind == "boolean":
-        return (
-            {"true": True, "false": False}.get(value)
-            if isinstance(value, str)
-            else value
-            if value in (True, False) and isinstance(value, bool)
-            else None
-        )
+        return {"true": True, "false": False}.get(str(value).lower() if isinstance(value, bool) else value)
     if kind == "number":
         if isinstance(value, bool):
             return None
