@@ -1,5 +1,12 @@
 """Which address of a customer each channel uses, and whether it may be used; the same SQL plans and gates."""
 
+from campaigns.classes import POLICIES
+
+# Class and channel for which silence means no.
+_ASKED_FIRST = ", ".join(
+    f"('{row.notice_class.value}', '{channel.value}')" for row in POLICIES.values() for channel in row.asks_first
+)
+
 # A postal address as one line of text, so that it can be barred like any other address.
 POSTAL_ADDRESS = """(CASE WHEN c.address_line1 IS NOT NULL AND c.city IS NOT NULL AND c.postal_code IS NOT NULL
     AND c.country IS NOT NULL
@@ -21,9 +28,9 @@ def refused(channel: str, customer: str) -> str:
     """Return SQL that is true when the customer's newest word on the channel, for `:notice_class` or all, is no.
 
     Ordered by the person's own time; a refusal wins a tie. Channel law holds for every class, safety included.
-    Silence means yes, but for promotion by SMS (`:notice_class` tells).
+    Silence means yes, but where the class asks first (promotion by SMS).
     """
     return f"""coalesce((SELECT NOT k.allowed FROM consents k
         WHERE k.customer_id = {customer} AND k.channel = {channel}
           AND (k.notice_class IS NULL OR k.notice_class = :notice_class)
-        ORDER BY k.acted_at DESC, k.allowed LIMIT 1), :notice_class = 'promotion' AND {channel} = 'sms')"""
+        ORDER BY k.acted_at DESC, k.allowed LIMIT 1), (:notice_class, {channel}) IN ({_ASKED_FIRST}))"""

@@ -16,6 +16,7 @@ from uuid import UUID
 import orjson
 from pydantic import SecretStr
 
+from campaigns.classes import POLICIES
 from campaigns.providers.base import LookUp, Outcome, PostalAddress, PostcardEnvelope, Receipt, Search
 from campaigns.providers.lanes import Lanes, StopLanesError
 from campaigns.providers.transport import (
@@ -35,13 +36,7 @@ PERIOD_SECONDS = 5.0
 SETTINGS_RETRY_SECONDS = 300.0
 
 # Lob asks what the mail is for; required unless the account has a default.
-USE_TYPE: dict[NoticeClass, str] = {
-    NoticeClass.SAFETY: "operational",
-    NoticeClass.SERVICE: "operational",
-    NoticeClass.SUCCESS: "marketing",
-    NoticeClass.SURVEY: "marketing",
-    NoticeClass.PROMOTION: "marketing",
-}
+USE_TYPE: dict[NoticeClass, str] = {row.notice_class: row.postal_use for row in POLICIES.values()}
 
 
 class Pace:
