@@ -27,10 +27,12 @@ from segments.schemas import (
     PreviewIn,
     PreviewOut,
     ProposalOut,
+    RejectIn,
     RuleIn,
     SegmentIn,
     SegmentOut,
     SentenceOut,
+    StepOut,
 )
 from segments.sentences import sentence
 
@@ -186,15 +188,26 @@ def discover_scope(
     return [_proposal_out(proposal) for proposal in found]
 
 
+@router.post("/problems/{key}/scope/reject", openapi_extra=_takes(RejectIn), status_code=204)
+def reject_proposal(session: SessionDep, actor: Writer, key: ProblemName, document: Given) -> None:
+    """Remember that a proposed rule was refused: it is not proposed for this problem again."""
+    rule, now = _read(RejectIn, document).rule, clock.now(session)
+    problem = problems.find(session, key)
+    scopes.reject(session, problem_id=problem.id, rule=rule, author=actor.name, now=now)
+    audit.record(
+        session, actor=actor.name, action="scope.reject", subject=f"problem:{key}", detail={"rule": rule}, now=now
+    )
+
+
 def _proposal_out(proposal: Proposal) -> ProposalOut:
-    rule = proposal.such if proposal.such is not None else proposal.whom
     return ProposalOut(
         sentence=proposal.sentence,
-        rule=rules.as_document(rule) if rule is not None else {},
+        rule=proposal.rule,
         definition=proposal.definition.document(),
         contrast=vars(proposal.contrast)
         | {"rate_inside": proposal.contrast.rate_inside, "rate_outside": proposal.contrast.rate_outside},  # type: ignore[arg-type]
         q_value=proposal.q_value,
+        steps=[StepOut.model_validate(step) for step in proposal.steps],
     )
 
 

@@ -1,23 +1,46 @@
-"""Propose the scope of a problem from the tickets linked to it: which rule do their customers share, and others not?"""
+"""Propose scopes: search a sample for what the writers share, then count each finding exactly in PostgreSQL."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+import orjson
+from sqlalchemy import BigInteger, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
-from outreach.models import OrderItem, Problem, Product, Ticket
-from segments import rules
+from outreach.models import Customer, Problem, ScopeRejection, Ticket
+from segments import compiler, holdings, rules
+from segments.fields import ENTITIES
+from segments.meaning import understand_rule
+from segments.search import MIN_CASES, Found, search
+from segments.sentences import spoken
+from segments.source import bound
 from segments.standard_grades import standard_grades
 from segments.statistics import Contrast, benjamini_hochberg, contrasts
+
+# A proposal is shown when so many false ones or fewer are to be expected among those shown.
+MOST_FALSE = 0.01
+_JUDGED = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one condition buys: the counts with it and those before it (in the searched sample)."""
+
+    sentence: str
+    cases: int
+    others: int
 
 
 @dataclass(frozen=True)
 class Proposal:
     """One proposed rule with the numbers behind it; `definition` is ready to be saved as the scope.
 
-    `such` is about one order item, `whom` about a customer: one of them is given. `q_value` is the p-value
-    corrected for all rules that were tried.
+    `such` is about one order item or order (`of`), `whom` about a customer: one of them is given. `q_value`
+    is the p-value corrected for all conditions that were tried.
     """
 
     sentence: str
@@ -26,6 +49,15 @@ class Proposal:
     whom: rules.Rule | None
     contrast: Contrast
     q_value: float
+    of: str = "order_items"
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """Return the proposed rule about customers, as JSON."""
+        if self.such is not None:
+            return {"related": self.of, "where": rules.as_document(self.such)}
+        return rules.as_document(self.whom) if self.whom is not None else {}
 
     @property
     def cases_covered(self) -> int:
@@ -33,47 +65,119 @@ class Proposal:
         return self.contrast.cases_inside
 
 
-def discover_rules(session: Session, *, problem: Problem, limit: int) -> list[Proposal]:
-    """Rank products, and lots of products, by how much oftener their holders wrote about the problem."""
+def cases_of(session: Session, *, problem: Problem) -> list[int]:
+    """Return the customers who wrote about a problem."""
     writers = select(Ticket.customer_id).where(Ticket.problem_id == problem.id, Ticket.customer_id.is_not(None))
-    case = OrderItem.customer_id.in_(writers)
-    holders = func.count(OrderItem.customer_id.distinct())
-    people, cases = session.execute(
-        select(holders, holders.filter(case)).where(OrderItem.customer_id.is_not(None))
-    ).one()
-    if cases < 2:
+    return [customer for customer in session.scalars(writers.distinct().order_by(Ticket.customer_id)) if customer]
+
+
+def discover_rules(
+    session: Session,
+    *,
+    problem_key: str,
+    cases: Sequence[int],
+    limit: int,
+    among: Sequence[int] | None = None,
+    refused: frozenset[str] = frozenset(),
+    now: datetime | None = None,
+) -> list[Proposal]:
+    """Rank rules by how much oftener `cases` meet them than others do (all customers, or those `among`)."""
+    if len(cases) < MIN_CASES:
         return []
-    found: list[tuple[dict[str, Any], int, int]] = []
-    for keys in ((Product.external_id,), (Product.external_id, OrderItem.lot)):
-        rows = session.execute(
-            select(*keys, holders.label("people"), holders.filter(case).label("cases"))
-            .join(Product, Product.id == OrderItem.product_id)
-            .where(OrderItem.customer_id.is_not(None), *(key.is_not(None) for key in keys))
-            .group_by(*keys)
-            .having(holders.filter(case) >= 2)
-        ).all()
-        for row in rows:
-            such = [{"field": "product.external_id", "op": "equals", "value": row[0]}]
-            if len(keys) == 2:
-                such.append({"field": "lot", "op": "equals", "value": row[1]})
-            found.append(({"all": such}, row.cases, row.people))
-    numbers = contrasts([(inside_cases, inside) for _, inside_cases, inside in found], cases=cases, people=people)
-    corrected = benjamini_hochberg([each.p_value for each in numbers])
-    ranked = sorted(zip(found, numbers, corrected, strict=True), key=lambda each: (each[1].p_value, each[1].inside))
-    return [
-        Proposal(
-            sentence=_sentence(document),
-            definition=rules.parse_definition(standard_grades(problem.key, such=document)),
-            such=rules.parse_rule(document),
-            whom=None,
-            contrast=contrast,
-            q_value=q_value,
-        )
-        for (document, _, _), contrast, q_value in ranked[:limit]
-        if contrast.low > 1 and q_value < 0.05
+    held = holdings.load(session, cases=cases, among=among)
+    result = search(held, most=_JUDGED)
+    fresh = [found for found in result.found if fingerprint(found.conditions) not in refused]
+    people = _people(session, held, among)
+    exact = [_count(session, found, cases, among, now) for found in fresh]
+    numbers = contrasts(
+        [(min(a, held.cases), max(n, a)) for a, n in exact],
+        cases=held.cases,
+        people=max(people, *(n for _, n in exact), held.cases + 1) if exact else people,
+    )
+    corrected = benjamini_hochberg([each.p_value for each in numbers], tried=result.tried)
+    judged = [
+        _proposal(problem_key, found, contrast, q_value)
+        for found, contrast, q_value in zip(fresh, numbers, corrected, strict=True)
+        if contrast.low > 1 and q_value <= MOST_FALSE and contrast.cases_inside >= MIN_CASES
     ]
+    return judged[:limit]
 
 
-def _sentence(document: dict[str, Any]) -> str:
-    words = (f"{each['field']} is {each['value']}" for each in document["all"])
-    return f"Order items whose {' and '.join(words)}"
+def fingerprint(conditions: Sequence[dict[str, Any]]) -> str:
+    """Return a name for a conjunction that does not depend on the order of its conditions."""
+    parts = sorted(orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for each in conditions)
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+
+
+def refused_by(session: Session, *, problem: Problem) -> frozenset[str]:
+    """Return the fingerprints of what was rejected for a problem."""
+    return frozenset(session.scalars(select(ScopeRejection.fingerprint).where(ScopeRejection.problem_id == problem.id)))
+
+
+def conditions_of(rule: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the conditions of a proposed rule, whether about rows or about customers."""
+    inner = rule.get("where", rule) if "related" in rule else rule
+    found: list[dict[str, Any]] = inner.get("all", [inner])
+    return found
+
+
+def rule_of(conditions: Sequence[dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
+    """Return what a conjunction is about (order items, orders, or nothing: customers), and its rule."""
+    paths = [each["field"] for each in conditions]
+    if all(path.startswith("customer.") for path in paths):
+        return None, {"all": list(conditions)}
+    of_orders = ("order.", "customer.", "ordered_at", "shipped_at", "delivered_at")
+    if all(path.startswith(of_orders) for path in paths):
+        # Said of orders, those without items are reached too.
+        return "orders", {"all": [each | {"field": each["field"].removeprefix("order.")} for each in conditions]}
+    return "order_items", {"all": list(conditions)}
+
+
+def _count(
+    session: Session, found: Found, cases: Sequence[int], among: Sequence[int] | None, now: datetime | None
+) -> tuple[int, int]:
+    of, inner = rule_of(found.conditions)
+    document = inner if of is None else {"related": of, "where": inner}
+    limited = None if among is None else [*among, *cases]
+    moment = now or session.execute(select(func.now())).scalar_one()
+    audience = compiler.compile(
+        rules.parse_definition(document), now=moment, evidence=False, only_customers=limited
+    ).subquery()
+    mine = audience.c.customer_id == func.any(bound(list(cases), ARRAY(BigInteger)))
+    row = session.execute(select(func.count().filter(mine), func.count()).select_from(audience)).one()
+    return int(row[0]), int(row[1])
+
+
+def _people(session: Session, held: holdings.Holdings, among: Sequence[int] | None) -> int:
+    """Return how many customers were exposed, cases included."""
+    if among is not None:
+        return held.cases + round(held.exposed * len(among))
+    everybody = session.scalar(select(func.count()).select_from(Customer).where(Customer.erased_at.is_(None))) or 0
+    return held.cases + round(held.exposed * max(0, everybody - held.cases))
+
+
+def _proposal(problem_key: str, found: Found, contrast: Contrast, q_value: float) -> Proposal:
+    of, inner = rule_of(found.conditions)
+    inner = inner["all"][0] if len(inner["all"]) == 1 else inner
+    document = (
+        standard_grades(problem_key, whom=inner) if of is None else standard_grades(problem_key, such=inner, of=of)
+    )
+    whole = inner if of is None else {"related": of, "where": inner}
+    return Proposal(
+        sentence=f"Customers {spoken(understand_rule(rules.parse_rule(whole)))}",
+        definition=rules.parse_definition(document),
+        such=None if of is None else rules.parse_rule(inner),
+        whom=rules.parse_rule(inner) if of is None else None,
+        contrast=contrast,
+        q_value=q_value,
+        of=of or "customers",
+        steps=tuple(
+            Step(_step(condition), cases, others)
+            for condition, (cases, others) in zip(found.conditions, found.steps, strict=True)
+        ),
+    )
+
+
+def _step(condition: dict[str, Any]) -> str:
+    meaning = understand_rule(rules.parse_rule(condition), entity=ENTITIES["order_items"])
+    return spoken(meaning).removeprefix("whose ")

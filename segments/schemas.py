@@ -178,6 +178,20 @@ class ContrastOut(_Out):
     rate_outside: float
 
 
+class RejectIn(_In):
+    """A proposed rule to refuse."""
+
+    rule: dict[str, Any]
+
+
+class StepOut(_Out):
+    """What one more condition leaves, in the searched sample."""
+
+    sentence: str
+    cases: int
+    others: int
+
+
 class ProposalOut(_Out):
     """A proposed scope; send `definition` to PUT …/scope to accept it, `rule` to POST …/scope/reject to refuse it."""
 
@@ -186,3 +200,4 @@ class ProposalOut(_Out):
     definition: dict[str, Any]
     contrast: ContrastOut
     q_value: float
+    steps: list[StepOut]

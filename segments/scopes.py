@@ -2,51 +2,88 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from outreach.errors import NotFound
-from outreach.models import Problem, Segment, SegmentVersion
+from outreach.models import Problem, ScopeRejection, Segment, SegmentVersion
 from outreach.vocabulary import ProblemState
 from segments import audiences, rules
-from segments.discovery import Proposal, discover_rules
+from segments.discovery import Proposal, cases_of, conditions_of, discover_rules, fingerprint, refused_by
 from segments.standard_grades import standard_grades
 
 
 def scope_for(
-    session: Session, *, problem_id: int, such: rules.Rule | None = None, whom: rules.Rule | None = None
+    session: Session,
+    *,
+    problem_id: int,
+    such: rules.Rule | None = None,
+    whom: rules.Rule | None = None,
+    of: str = "order_items",
 ) -> rules.Definition:
     """Build the standard scope of a problem.
 
-    `such` is a rule about one order item ("lot is A7"): who holds such an item is likely, whose is on its
-    way is incoming, who sent all of them back is cleared. `whom` is a rule about customers (plan, region),
-    which makes them likely. Without either the scope is those who wrote.
+    `such` is a rule about one order item, or with `of="orders"` about one order ("lot is A7"): who holds such
+    a one is likely, whose is on its way is incoming, who sent all of them back is cleared. `whom` is a rule
+    about customers (plan, region), which makes them likely. Without either the scope is those who wrote.
     """
-    problem = session.get(Problem, problem_id)
-    if problem is None:
-        raise NotFound(f"There is no problem {problem_id}.")
+    problem = _problem(session, problem_id)
     return rules.parse_definition(
         standard_grades(
             problem.key,
             such=rules.as_document(such) if such is not None else None,
             whom=rules.as_document(whom) if whom is not None else None,
+            of=of,
         )
     )
 
 
-def discover(
-    session: Session,
-    *,
-    problem_id: int,
-    now: datetime,  # noqa: ARG001 - proposals look at the past only, yet every verb is told the time
-    limit: int = 5,
-) -> list[Proposal]:
-    """Propose scopes from the tickets linked to a problem, best first; empty when nothing stands out."""
+def discover(session: Session, *, problem_id: int, now: datetime, limit: int = 5) -> list[Proposal]:
+    """Propose scopes from the tickets linked to a problem, best first; empty when nothing stands out.
+
+    What was rejected for this problem is not proposed again.
+    """
+    problem = _problem(session, problem_id)
+    return discover_rules(
+        session,
+        problem_key=problem.key,
+        cases=cases_of(session, problem=problem),
+        limit=limit,
+        refused=refused_by(session, problem=problem),
+        now=now,
+    )
+
+
+def reject(session: Session, *, problem_id: int, rule: dict[str, Any], author: str, now: datetime) -> None:
+    """Remember that a proposed rule was refused for a problem."""
+    rules.parse_rule(rule)
+    stored = insert(ScopeRejection).values(
+        problem_id=_problem(session, problem_id).id,
+        fingerprint=fingerprint(_as_searched(rule)),
+        rule=rule,
+        rejected_by=author,
+        at=now,
+    )
+    session.execute(stored.on_conflict_do_nothing())
+
+
+def _as_searched(rule: dict[str, Any]) -> list[dict[str, Any]]:
+    """Undo what made a rule about items one about orders."""
+    found = conditions_of(rule)
+    if rule.get("related") != "orders":
+        return found
+    plain = ("customer.", "ordered_at", "shipped_at", "delivered_at")
+    return [each if each["field"].startswith(plain) else each | {"field": f"order.{each['field']}"} for each in found]
+
+
+def _problem(session: Session, problem_id: int) -> Problem:
     problem = session.get(Problem, problem_id)
     if problem is None:
         raise NotFound(f"There is no problem {problem_id}.")
-    return discover_rules(session, problem=problem, limit=limit)
+    return problem
 
 
 def accept(
@@ -59,9 +96,7 @@ def accept(
     now: datetime,
 ) -> SegmentVersion:
     """Make a proposal, or a definition, the scope of a problem, and build its audience."""
-    problem = session.get(Problem, problem_id)
-    if problem is None:
-        raise NotFound(f"There is no problem {problem_id}.")
+    problem = _problem(session, problem_id)
     if definition is None:
         definition = proposal.definition if proposal else scope_for(session, problem_id=problem_id)
     version = save_scope(session, problem=problem, definition=definition, author=author)

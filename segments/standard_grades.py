@@ -9,39 +9,42 @@ DELIVERED = {"field": "delivered_at", "op": "is_present"}
 NOT_DELIVERED = {"field": "delivered_at", "op": "is_missing"}
 CANCELLED = {"field": "cancelled_at", "op": "is_present"}
 NOT_CANCELLED = {"field": "cancelled_at", "op": "is_missing"}
-GONE = {"any": [SENT_BACK, CANCELLED]}
 
 
 def standard_grades(
-    problem_key: str, *, such: dict[str, Any] | None = None, whom: dict[str, Any] | None = None
+    problem_key: str,
+    *,
+    such: dict[str, Any] | None = None,
+    whom: dict[str, Any] | None = None,
+    of: str = "order_items",
 ) -> dict[str, Any]:
-    """Return the standard scope as the JSON object of a definition; see `scope_for`."""
+    """Return the standard scope as the JSON object of a definition; see `segments.scopes.scope_for`.
+
+    With `of="orders"` the rule `such` is about orders, which are delivered or cancelled but never sent back.
+    """
     this_problem = {"field": "problem.key", "op": "equals", "value": problem_key}
     released = [Intent.NOT_ME.value, Intent.ALREADY_FIXED.value]
-    answered = _items({"all": [this_problem, {"field": "intent", "op": "one_of", "value": released}]}, of="responses")
+    answered = _some("responses", [this_problem, {"field": "intent", "op": "one_of", "value": released}])
     definition: dict[str, Any] = {
-        Grade.AFFECTED.value: _items(this_problem, of="tickets"),
+        Grade.AFFECTED.value: {"related": "tickets", "where": this_problem},
         Grade.CLEARED.value: answered,
     }
     if whom is not None:
         definition[Grade.LIKELY.value] = whom
     if such is not None:
         same = such.get("all", [such])
-        holds = _items({"all": [*same, DELIVERED, {"not": SENT_BACK}]})
-        all_gone = {
-            "related": "order_items",
-            "quantifier": "all",
-            "among": {"all": same},
-            "where": GONE,
-        }
+        items = of == "order_items"
+        here = [{"not": SENT_BACK}] if items else []
+        gone = {"any": [SENT_BACK, CANCELLED]} if items else CANCELLED
+        all_gone = {"related": of, "quantifier": "all", "among": {"all": same}, "where": gone}
+        holds = _some(of, [*same, DELIVERED, *here])
         # Whoever has sent all of it back was in scope before anybody knew: likely here, overridden by cleared.
-        returned = {"all": [_items({"all": [*same, SENT_BACK]}), all_gone]}
-        moving = _items({"all": [*same, NOT_DELIVERED, NOT_CANCELLED, {"not": SENT_BACK}]})
-        definition[Grade.LIKELY.value] = {"any": [holds, returned]}
-        definition[Grade.INCOMING.value] = moving
+        returned = {"all": [_some(of, [*same, SENT_BACK]), all_gone]}
+        definition[Grade.LIKELY.value] = {"any": [holds, returned]} if items else holds
+        definition[Grade.INCOMING.value] = _some(of, [*same, NOT_DELIVERED, NOT_CANCELLED, *here])
         definition[Grade.CLEARED.value] = {"any": [all_gone, answered]}
     return definition
 
 
-def _items(where: dict[str, Any], *, of: str = "order_items") -> dict[str, Any]:
-    return {"related": of, "where": where}
+def _some(related: str, conditions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"related": related, "where": {"all": conditions}}
