@@ -241,7 +241,7 @@ class Story:
         self.wait(lambda: self.doors.control("idle")["idle"], "the webhooks")
 
         def applied() -> bool:
-            states = self.doors.call("GET", "/api/inbound-events")
+            states = self.doors.call("GET", "/api/inbound-events/counts")
             return not any(states.get(state) for state in ("new", "waiting"))
 
         self.wait(applied, "the inbox")

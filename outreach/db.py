@@ -6,13 +6,16 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from outreach.embedded import recall
 from outreach.errors import Unavailable
 from outreach.settings import get_settings
+
+# Classes of SQLSTATE: 25 read-only, 53 out of resources (disk, connections), 57 and 58 shutting down or broken.
+_NO_WRITES = frozenset({"25", "53", "57", "58"})
 
 
 def database_url() -> str:
@@ -67,6 +70,21 @@ def transaction(**options: Any) -> Iterator[Session]:
     except OperationalError as error:
         if error.connection_invalidated or "connection" in str(error.orig).lower():
             raise Unavailable("The database cannot be reached; try again in a moment.") from error
+        raise
+
+
+@contextmanager
+def committing() -> Iterator[Connection]:
+    """Give a connection on which every statement commits by itself: one round trip for one durable row.
+
+    Raises `Unavailable` when the server cannot be reached or does not take writes (read-only, disk full).
+    """
+    try:
+        with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+    except DBAPIError as error:
+        if isinstance(error, OperationalError) or str(getattr(error.orig, "sqlstate", ""))[:2] in _NO_WRITES:
+            raise Unavailable("The database takes no writes now; try again in a moment.") from error
         raise
 
 

@@ -1,28 +1,28 @@
 """Where providers and help desks knock: verify the raw bytes, keep them once, answer.
 
 Nothing is parsed here. 2xx means that the event is stored; 401 that it is not genuine; 503 that the database is
-away, so that the sender tries again.
+away or takes no writes, so that the sender tries again. Redis is not asked.
 """
 
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from outreach import clock, problems
-from outreach.db import transaction
 from outreach.doors import SessionDep, public, requires
 from outreach.errors import NotFound, TooLarge
 from outreach.models import Response as ResponseRow
 from outreach.pagination import Listing, PageDep, fetch_page
 from outreach.permissions import Permission
 from outreach.settings import Settings, get_settings
-from webhooks import inbox
+from webhooks import intake
 from webhooks.desks import generic, zendesk
-from webhooks.providers import lob, sendgrid, twilio
+from webhooks.providers import lob, postmark, sendgrid, twilio
 from webhooks.schemas import ResponseOut
-from webhooks.signatures import usable
+from webhooks.signatures import require_match, usable
 
 router = APIRouter(tags=["webhooks"])
 signed = [Depends(public("the sender's signature over the raw body is checked before anything else"))]
@@ -46,8 +46,7 @@ RawBody = Annotated[bytes, Depends(raw_body)]
 
 
 def _keep(request: Request, source: str, key: str | None, body: bytes) -> Response:
-    with transaction() as session:
-        inbox.store(session, source=source, key=key, headers=dict(request.headers), query=request.url.query, body=body)
+    intake.keep(source=source, key=key, headers=request.headers, query=request.url.query, body=body)
     return Response(status_code=204)
 
 
@@ -60,17 +59,14 @@ def _public_address(request: Request) -> str:
 @router.post("/webhooks/sendgrid/events", dependencies=signed, status_code=204)
 def sendgrid_events(request: Request, body: RawBody) -> Response:
     """Take in a batch of SendGrid events."""
-    sendgrid.verify(request.headers, body, (get_settings().sendgrid_webhook_public_key or "").split(","))
+    sendgrid.verify(request.headers, body, _secrets(get_settings().sendgrid_webhook_public_key))
     return _keep(request, "sendgrid", None, body)
 
 
 @router.post("/webhooks/sendgrid/inbound", dependencies=signed, status_code=204)
 def sendgrid_inbound(request: Request, body: RawBody) -> Response:
     """Take in an email that a customer wrote; the address given to SendGrid carries a secret token."""
-    secret = get_settings().sendgrid_inbound_token
-    sendgrid.verify_inbound(
-        request.query_params.get("token", ""), _secrets(secret.get_secret_value() if secret else "")
-    )
+    sendgrid.verify_inbound(request.query_params.get("token", ""), _secrets(get_settings().sendgrid_inbound_token))
     return _keep(request, "sendgrid-inbound", None, body)
 
 
@@ -92,9 +88,31 @@ def twilio_inbound(request: Request, body: RawBody) -> Response:
 @router.post("/webhooks/lob", dependencies=signed, status_code=204)
 def lob_event(request: Request, body: RawBody) -> Response:
     """Take in what happened to a postcard."""
-    secret = get_settings().lob_webhook_secret
-    lob.verify(request.headers, body, _secrets(secret.get_secret_value() if secret else ""), clock.wall())
+    lob.verify(request.headers, body, _secrets(get_settings().lob_webhook_secret), clock.wall())
     return _keep(request, "lob", None, body)
+
+
+@router.post("/webhooks/postmark/events", dependencies=signed, status_code=204)
+def postmark_event(request: Request, body: RawBody) -> Response:
+    """Take in what became of an email at Postmark, whose webhooks carry a user and password instead of a signature."""
+    postmark.verify(request.headers, _secrets(get_settings().postmark_webhook_password))
+    return _keep(request, "postmark", None, body)
+
+
+@router.post("/webhooks/postmark/inbound", dependencies=signed, status_code=204)
+def postmark_inbound(request: Request, body: RawBody) -> Response:
+    """Take in an email that a customer wrote, by way of Postmark."""
+    postmark.verify(request.headers, _secrets(get_settings().postmark_webhook_password))
+    return _keep(request, "postmark-inbound", None, body)
+
+
+@router.post("/webhooks/bounces", dependencies=signed, status_code=204)
+def bounce(request: Request, body: RawBody) -> Response:
+    """Take in a bounce (RFC 3464) or complaint (RFC 5965) as a raw email; the address carries a secret token."""
+    require_match(
+        request.query_params.get("token", ""), usable(_secrets(get_settings().bounce_token), "bounce token"), "token"
+    )
+    return _keep(request, "bounces", None, body)
 
 
 _DESKS: dict[str, tuple[Callable[[Settings], str], Callable[..., None], str]] = {
@@ -140,30 +158,11 @@ def list_responses(
     return Listing(items=[ResponseOut.model_validate(row) for row in rows], next=following)
 
 
-@router.get("/api/inbound-events", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])
-def inbound_states(session: SessionDep) -> dict[str, int]:
-    """Return how many stored events are in each state."""
-    return inbox.counts(session)
-
-
-@router.post(
-    "/api/inbound-events/{event_id}/replay",
-    dependencies=[Depends(requires(Permission.WEBHOOKS_REPLAY))],
-    status_code=202,
-)
-def replay_event(event_id: int, session: SessionDep) -> dict[str, str]:
-    """Apply a dead or orphaned event again."""
-    inbox.replay(session, event_id=event_id)
-    return {"state": "new"}
-
-
 def _verify_twilio(request: Request, body: bytes) -> None:
-    token = get_settings().twilio_auth_token
-    tokens = _secrets(token.get_secret_value() if token else "")
-    usable(tokens, "Twilio auth token")
-    twilio.verify(request.headers, body, _public_address(request), tokens)
+    twilio.verify(request.headers, body, _public_address(request), _secrets(get_settings().twilio_auth_token))
 
 
-def _secrets(setting: str) -> list[str]:
+def _secrets(setting: SecretStr | str | None) -> list[str]:
     """Return the secrets of a setting: two, parted by a comma, while one is being replaced by the other."""
-    return [part for part in setting.split(",") if part]
+    plain = setting.get_secret_value() if isinstance(setting, SecretStr) else setting or ""
+    return [part.strip() for part in plain.split(",") if part.strip()]

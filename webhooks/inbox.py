@@ -1,15 +1,14 @@
-"""Every raw event is kept once, before anybody answers 2xx; workers apply it later, as often as it takes.
+"""Every raw event is kept once (`webhooks.intake`); here workers apply what was kept, as often as it takes.
 
-`store` needs PostgreSQL only: no Redis, no parsing. `apply_due` claims open events, each in a savepoint of its own,
-so that a bad one never stops the rest: it is tried again with growing waits and in the end kept as dead, with the
-reason, until somebody replays it.
+The provider events of many bodies go through one statement together. Where that fails, and for replies and desks,
+each event has a savepoint of its own, so that a bad one never stops the rest: it is tried again with growing waits
+and in the end kept as dead, with the reason, until somebody replays it. What of a body cannot be applied while the
+rest can (a message we do not know yet, an element that cannot be read) becomes an event of its own.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import parse_qs
 
 import structlog
 from sqlalchemy import select, text
@@ -22,10 +21,12 @@ from outreach.errors import Conflict, NotFound, OutreachError
 from outreach.models import InboundEvent
 from outreach.queue import wake
 from outreach.vocabulary import InboundState
-from webhooks import replies, triggers
-from webhooks.deliveries import apply_events
+from webhooks import provider_events, replies, triggers
+from webhooks.deliveries import EventSet, apply_events
 from webhooks.desks import generic, zendesk
-from webhooks.providers import inbound_mail, lob, sendgrid, twilio
+from webhooks.intake import LONGEST_KEY
+from webhooks.provider_events import FORGEABLE, LISTS, READERS
+from webhooks.providers import inbound_mail, postmark, twilio
 from webhooks.providers.base import ParsedBatch
 
 log = structlog.get_logger()
@@ -33,67 +34,153 @@ log = structlog.get_logger()
 # A callback may arrive before the receipt of the call is written: wait for it this long.
 PATIENCE = timedelta(minutes=15)
 MOST_TRIES = 8
+MOST_BYTES = 6 * 1024 * 1024  # of the bodies that one batch holds in memory; about 15,000 events of SendGrid
 
-# What of the headers is kept: what parsing needs, no secrets and no signatures.
-KEPT_HEADERS = ("content-type", "webhook-id", "x-zendesk-webhook-id", "x-zendesk-webhook-invocation-id")
+_CLAIM = text("""
+WITH due AS (
+    SELECT id, octet_length(body) AS size, next_try_at FROM inbound_events
+    WHERE state IN ('new', 'waiting') AND next_try_at <= :now
+    ORDER BY next_try_at, id LIMIT :most FOR UPDATE SKIP LOCKED
+), summed AS (
+    SELECT id, sum(size) OVER (ORDER BY next_try_at, id) - size AS before FROM due
+)
+SELECT id FROM summed WHERE before < :most_bytes ORDER BY id
+""")
+
+_APPLIED = text("""
+UPDATE inbound_events SET state = 'applied', applied_at = :now, error = NULL WHERE id = ANY(:ids)
+""")
 
 
 class MessageNotKnownYet(Exception):
     """Some events name messages that are not there (yet)."""
 
 
-def store(
-    session: Session, *, source: str, key: str | None, headers: Mapping[str, str], query: str, body: bytes
-) -> bool:
-    """Keep a verified event, once per source and key; returns false when it was there already.
-
-    Without a natural key the bytes themselves, with their query string, are the key.
-    """
-    kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
-    digest = hashlib.sha256(query.encode() + b"\n" + body).hexdigest()
-    stored = session.execute(
-        insert(InboundEvent)
-        .values(source=source, key=(key or digest)[:200], headers={**kept, "query": query}, body=body)
-        .on_conflict_do_nothing(index_elements=["source", "key"])
-        .returning(InboundEvent.id)
-    ).scalar_one_or_none()
-    wake(session, "webhooks.apply_inbox")
-    return stored is not None
-
-
-def apply_due(session: Session, *, most: int = 200) -> Counter[str]:
+def apply_due(session: Session, *, most: int = 1000) -> Counter[str]:
     """Apply open events, oldest first; returns how many ended in which state."""
     now = clock.wall()
-    due = session.scalars(
-        select(InboundEvent)
-        .where(InboundEvent.state.in_([InboundState.NEW, InboundState.WAITING]), InboundEvent.next_try_at <= now)
-        .order_by(InboundEvent.next_try_at, InboundEvent.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    ).all()
-    return Counter(_apply_one(session, event, now).value for event in due)
+    ids = session.scalars(_CLAIM, {"now": now, "most": most, "most_bytes": MOST_BYTES}).all()
+    due = session.scalars(select(InboundEvent).where(InboundEvent.id.in_(ids)).order_by(InboundEvent.id)).all()
+    together = [event for event in due if event.source in READERS]
+    alone = [event for event in due if event.source not in READERS]
+    done: Counter[str] = Counter()
+    if together:
+        try:
+            with session.begin_nested():
+                done += _apply_together(session, together, now)
+        except (DBAPIError, OutreachError, ValueError, TypeError, LookupError) as error:
+            log.warning("batch applied one by one", events=len(together), error=type(error).__name__)
+            alone = [*together, *alone]
+    done += Counter(_apply_one(session, event, now).value for event in alone)
+    return done
 
 
-def replay(session: Session, *, event_id: int) -> None:
+def replay(session: Session, *, event_id: int) -> InboundEvent:
     """Put a dead or orphaned event back into the queue."""
-    event = session.get(InboundEvent, event_id)
+    event = session.get(InboundEvent, event_id, with_for_update=True)
     if event is None:
         raise NotFound(f"There is no inbound event {event_id}.")
     if event.state not in {InboundState.DEAD, InboundState.ORPHAN}:
         raise Conflict(f"Inbound event {event_id} is {event.state}; only dead and orphaned events are replayed.")
     event.state, event.tries, event.next_try_at, event.error = InboundState.NEW, 0, clock.wall(), None
+    session.flush()
     wake(session, "webhooks.apply_inbox")
+    return event
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Return how many inbound events are in each state."""
+    rows = session.execute(text("SELECT state, count(*) AS total FROM inbound_events GROUP BY state"))
+    return {row.state: row.total for row in rows}
+
+
+def _apply_together(session: Session, due: Sequence[InboundEvent], now: datetime) -> Counter[str]:
+    """Apply provider events in one statement; raises when any of it cannot be stored."""
+    moment = clock.now(session)
+    batches = [_read(session, event, moment) for event in due]
+    sets = [
+        EventSet(READERS[event.source][0], batch.events, event.id) for event, batch in zip(due, batches, strict=True)
+    ]
+    applied = apply_events(session, sets)
+    finished: list[int] = []
+    done: Counter[str] = Counter()
+    for event, batch, unknown in zip(due, batches, applied.unknown, strict=True):
+        if unknown or batch.malformed:
+            done[_settle(session, event, batch, unknown, now).value] += 1
+        else:
+            finished.append(event.id)
+            done[InboundState.APPLIED.value] += 1
+    session.flush()
+    session.execute(_APPLIED, {"ids": finished, "now": now})
+    for event in due:
+        session.expire(event)
+    return done
+
+
+def _read(session: Session, event: InboundEvent, moment: datetime) -> ParsedBatch:
+    batch = provider_events.read(event.source, event.headers, event.body, moment)
+    return provider_events.believable(session, batch) if event.source in FORGEABLE else batch
+
+
+def _settle(
+    session: Session, event: InboundEvent, batch: ParsedBatch, unknown: Sequence[int], now: datetime
+) -> InboundState:
+    """Part what could not be applied from the rest; a body of which nothing could be waits, or is dead, itself."""
+    late = now - event.received_at > PATIENCE
+    nothing = len(unknown) == len(batch.events)
+    unread = "; ".join(f"{bad.where}: {bad.reason}" for bad in batch.malformed[:10])
+    if nothing and batch.malformed and not batch.events:
+        return _end(event, InboundState.DEAD, unread, now)
+    if event.source not in LISTS and not unknown:
+        return _end(event, InboundState.APPLIED, unread, now)
+    if event.source not in LISTS or (nothing and not batch.malformed):
+        named = any(batch.events[place].message_id is not None for place in unknown)
+        said = f"{len(unknown)} events name messages that are not known here"
+        if not named:
+            said = f"{len(unknown)} events name no message of ours (no message_id)"
+        return _end(event, InboundState.WAITING if named and not late else InboundState.ORPHAN, said, now)
+    for part in provider_events.parts_of(event.body, batch, unknown, late=late):
+        session.execute(
+            insert(InboundEvent)
+            .values(
+                source=event.source,
+                key=f"{event.id}#{part.name}"[:LONGEST_KEY],
+                headers=event.headers,
+                body=part.body,
+                received_at=event.received_at,
+                state=part.state,
+                next_try_at=_next_look(event, now),
+                error=part.error[:1000],
+                parent_id=event.parent_id or event.id,
+            )
+            .on_conflict_do_nothing(index_elements=["source", "key"])
+        )
+    return _end(event, InboundState.APPLIED, "what could not be applied is kept as events of its own", now)
+
+
+def _end(event: InboundEvent, state: InboundState, error: str, now: datetime) -> InboundState:
+    event.state, event.error, event.next_try_at = state, error[:1000].replace("\0", ""), _next_look(event, now)
+    event.applied_at = now if state is InboundState.APPLIED else None
+    return state
+
+
+def _next_look(event: InboundEvent, now: datetime) -> datetime:
+    """Return when to look again for messages that are not known: soon at first, then ever less often."""
+    return now + max(timedelta(seconds=5), (now - event.received_at) / 4)
 
 
 def _apply_one(session: Session, event: InboundEvent, now: datetime) -> InboundState:
     try:
         with session.begin_nested():
+            if event.source in READERS:
+                state = InboundState(next(iter(_apply_together(session, [event], now))))
+                session.refresh(event)
+                return state
             event.error = _SOURCES[event.source](session, event)
         event.state, event.applied_at = InboundState.APPLIED, now
     except MessageNotKnownYet as waiting:
         late = now - event.received_at > PATIENCE
-        event.state = InboundState.ORPHAN if late else InboundState.WAITING
-        event.next_try_at, event.error = now + timedelta(seconds=5), str(waiting)
+        _end(event, InboundState.ORPHAN if late else InboundState.WAITING, str(waiting), now)
     except (OutreachError, DBAPIError, ValueError, TypeError, KeyError, LookupError) as error:
         # Whatever one event holds, the others go on.
         event.tries += 1
@@ -109,29 +196,6 @@ def _hopeless(error: Exception) -> bool:
     return isinstance(error, OutreachError) and error.status in {413, 422}
 
 
-def _apply_batch(session: Session, event: InboundEvent, batch: ParsedBatch, provider: str) -> str | None:
-    applied = apply_events(session, provider=provider, events=batch.events, inbound_event_id=event.id)
-    if batch.malformed:
-        reasons = "; ".join(f"{bad.where}: {bad.reason}" for bad in batch.malformed[:10])
-        return f"{len(batch.malformed)} of {len(batch.malformed) + len(batch.events)} not readable: {reasons}"[:1000]
-    if applied.unknown and applied.new == 0 and applied.repeated == 0:
-        raise MessageNotKnownYet(f"{applied.unknown} events name messages that are not known here")
-    return f"{applied.unknown} events name messages that are not known here" if applied.unknown else None
-
-
-def _sendgrid(session: Session, event: InboundEvent) -> str | None:
-    return _apply_batch(session, event, sendgrid.parse_events(event.body, now=clock.now(session)), "sendgrid")
-
-
-def _lob(session: Session, event: InboundEvent) -> str | None:
-    return _apply_batch(session, event, lob.parse_events(event.body, now=clock.now(session)), "lob")
-
-
-def _twilio_status(session: Session, event: InboundEvent) -> str | None:
-    message_id = parse_qs(str(event.headers.get("query", ""))).get("message_id", [None])[0]
-    return _apply_batch(session, event, twilio.parse_events(event.body, message_id=message_id), "twilio")
-
-
 def _twilio_inbound(session: Session, event: InboundEvent) -> str | None:
     replies.record(session, reply=twilio.parse_inbound(event.body), inbound_event_id=event.id)
     return None
@@ -140,6 +204,11 @@ def _twilio_inbound(session: Session, event: InboundEvent) -> str | None:
 def _sendgrid_inbound(session: Session, event: InboundEvent) -> str | None:
     reply = inbound_mail.parse_inbound(str(event.headers.get("content-type", "")), event.body)
     replies.record(session, reply=reply, inbound_event_id=event.id)
+    return None
+
+
+def _postmark_inbound(session: Session, event: InboundEvent) -> str | None:
+    replies.record(session, reply=postmark.parse_inbound(event.body), inbound_event_id=event.id)
     return None
 
 
@@ -156,17 +225,9 @@ def _zendesk(session: Session, event: InboundEvent) -> str | None:
 
 
 _SOURCES: dict[str, Callable[[Session, InboundEvent], str | None]] = {
-    "sendgrid": _sendgrid,
     "sendgrid-inbound": _sendgrid_inbound,
-    "twilio-status": _twilio_status,
     "twilio-inbound": _twilio_inbound,
-    "lob": _lob,
+    "postmark-inbound": _postmark_inbound,
     "desk-generic": _generic_desk,
     "desk-zendesk": _zendesk,
 }
-
-
-def counts(session: Session) -> dict[str, int]:
-    """Return how many inbound events are in each state."""
-    rows = session.execute(text("SELECT state, count(*) AS total FROM inbound_events GROUP BY state"))
-    return {row.state: row.total for row in rows}

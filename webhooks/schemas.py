@@ -1,10 +1,10 @@
-"""What the JSON routes of responses give."""
+"""What the JSON routes of responses and inbound events give."""
 
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from outreach.vocabulary import Channel, Intent
+from outreach.vocabulary import Channel, InboundState, Intent
 
 
 class ResponseOut(BaseModel):
@@ -23,3 +23,34 @@ class ResponseOut(BaseModel):
     received_at: datetime
     handled_at: datetime | None
     handled_by: str | None
+
+
+class InboundEventOut(BaseModel):
+    """A stored event; `parent_id` names the body of which it is a part, `error` says why it is not applied."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    source: str
+    key: str
+    state: InboundState
+    received_at: datetime
+    applied_at: datetime | None
+    next_try_at: datetime
+    tries: int
+    error: str | None
+    parent_id: int | None
+
+
+class InboundEventBody(InboundEventOut):
+    """A stored event with the start of its body."""
+
+    body: str
+    body_bytes: int
+
+
+class Replayed(BaseModel):
+    """An event that is tried again."""
+
+    id: int
+    state: InboundState

@@ -6,7 +6,7 @@ from outreach.crash import crash_at
 from outreach.db import transaction
 from webhooks import desk_work, inbox
 
-BATCH = 200
+BATCH = 1000
 
 
 @shared_task(name="webhooks.apply_inbox")
@@ -20,7 +20,7 @@ def apply_inbox() -> None:
                 crash_at("before_inbox_commit")
         if applied:
             crash_at("after_inbox")
-        more = applied == BATCH
+        more = applied > 0
 
 
 @shared_task(name="webhooks.work_at_desks")

@@ -73,8 +73,11 @@ def verify_inbound(token: str, tokens: Sequence[str]) -> None:
     require_match(token, usable(tokens, "SendGrid inbound token"), "token")
 
 
-def parse_events(body: bytes, now: datetime | None = None) -> ParsedBatch:
-    """Return the events of a batch in their order; an element that cannot be read never rejects the others."""
+def parse_events(body: bytes, now: datetime | None = None, *, clean_raw: bool = True) -> ParsedBatch:
+    """Return the events of a batch in their order; an element that cannot be read never rejects the others.
+
+    Without `clean_raw` each event's `raw` is the element as it came, which is quicker and may not be storable.
+    """
     try:
         elements = load_json(body)
     except ValueError as error:
@@ -90,11 +93,11 @@ def parse_events(body: bytes, now: datetime | None = None) -> ParsedBatch:
         elif (word := text(element.get("event"), 50)) is None:
             malformed.append(Malformed(f"[{index}].event", "missing or not a word", excerpt(element)))
         else:
-            events.append(_event(element, word, now))
+            events.append(_event(element, word, now, clean_raw))
     return ParsedBatch(tuple(events), tuple(malformed))
 
 
-def _event(raw: dict[str, Any], word: str, now: datetime | None) -> ParsedEvent:
+def _event(raw: dict[str, Any], word: str, now: datetime | None, clean_raw: bool) -> ParsedEvent:
     """Return one event; `sg_event_id` is not its key, because it may change when SendGrid repeats itself."""
     message_id = identifier(raw.get(MESSAGE_ID_FIELD))
     sendgrid_id = text(raw.get("sg_message_id"), 200)
@@ -112,7 +115,7 @@ def _event(raw: dict[str, Any], word: str, now: datetime | None) -> ParsedEvent:
         bars=_bars(raw, word.lower(), reason),
         address=address,
         machine=raw.get("sg_machine_open") in (True, "true", "True", 1, "1"),
-        raw=storable(raw),
+        raw=storable(raw) if clean_raw else raw,
     )
 
 

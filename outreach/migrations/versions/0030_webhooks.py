@@ -105,8 +105,8 @@ NOTICED = {
         "response.",
         "INSERT",
         """SELECT 'response.recorded',
-                  jsonb_build_object('response', r.id, 'channel', r.channel, 'intent', r.intent, 'customer', k.external_id,
-                                     'campaign', c.key, 'problem', p.key)
+                  jsonb_build_object('response', r.id, 'channel', r.channel, 'intent', r.intent,
+                                     'customer', k.external_id, 'campaign', c.key, 'problem', p.key)
            FROM changed r LEFT JOIN customers k ON k.id = r.customer_id LEFT JOIN campaigns c ON c.id = r.campaign_id
            LEFT JOIN problems p ON p.id = r.problem_id ORDER BY r.id""",
     ),
