@@ -1,14 +1,13 @@
 """The web application, composed in the open: which routers there are, and what every request passes."""
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from app import answers, health
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
-from app.web import customer_pages
+from app.web import customer_pages, routes
+from app.web.files import STATIC, Files
 from campaigns import api as campaigns
 from outreach import api as ground
 from outreach import operators_api
@@ -17,7 +16,6 @@ from outreach.security import check_secret_key
 from outreach.settings import get_settings
 from segments import api as segments
 from webhooks import api as inbound
-from webhooks import inbound_api
 
 BODY_BYTES = 2 * 1024 * 1024
 EMAIL_BYTES = 30 * 1024 * 1024  # an email with its attachments; the other webhooks set their own, lower bound
@@ -40,9 +38,10 @@ def create_app() -> FastAPI:
     application.include_router(segments.router, max_body_size=BODY_BYTES)
     application.include_router(campaigns.router, max_body_size=BODY_BYTES)
     application.include_router(inbound.router, max_body_size=EMAIL_BYTES)
-    application.include_router(inbound_api.router, max_body_size=BODY_BYTES)
     application.include_router(customer_pages.router, max_body_size=BODY_BYTES)
-    application.mount("/static", StaticFiles(directory=Path(__file__).parent / "web" / "static"), name="static")
+    for pages in routes.ROUTERS:
+        application.include_router(pages, max_body_size=BODY_BYTES)
+    application.mount("/static", Files(directory=STATIC), name="static")
 
     @application.get("/api/openapi.json", dependencies=[Depends(public("the source code tells as much"))])
     def describe() -> dict[str, Any]:

@@ -1,0 +1,7 @@
+"""The routers of the managers' pages, in one place: a new area adds its line here."""
+
+from fastapi import APIRouter
+
+from app.web import signing_in
+
+ROUTERS: tuple[APIRouter, ...] = (signing_in.router,)
