@@ -124,11 +124,14 @@ UPDATE attempts SET leased_until = clock_timestamp() + make_interval(secs => :pa
 WHERE id = ANY(:attempt_ids) AND state = 'unknown'
 """)
 
+# A call some of whose messages were sent again counts as refused; one whose messages were given up stays unknown.
 _CLOSE_ATTEMPTS = text("""
-UPDATE attempts a SET state = 'accepted', finished_at = clock_timestamp()
+UPDATE attempts a SET finished_at = clock_timestamp(), state = CASE WHEN EXISTS (
+    SELECT 1 FROM messages m WHERE m.id = ANY(a.message_ids)
+      AND (m.attempt_id <> a.id OR m.send_state IN ('queued', 'cancelled'))) THEN 'refused' ELSE 'accepted' END
 WHERE a.state = 'unknown' AND a.leased_until < clock_timestamp() AND NOT EXISTS (
     SELECT 1 FROM messages m WHERE m.id = ANY(a.message_ids) AND m.attempt_id = a.id
-      AND m.send_state IN ('unknown', 'sending'))
+      AND m.send_state IN ('unknown', 'sending', 'dead'))
 """)
 
 CALLS_AT_A_TIME = 50
