@@ -30,6 +30,11 @@ REASONS: Mapping[str, str] = {
     "superseded": "a later notice of the same problem says it better",
     "capped": "has heard from us often enough in these days",
     "shared_address": "shares the address with somebody whom the same campaign tells",
+    "missed": "a later occurrence was due as well; only the newest is sent",
+    "problem_open": "a problem was open for this customer; the check-in after it took the place",
+    "asked_recently": "was asked by another survey in these days",
+    "left_programme": "left the programme before it was due",
+    "survey_closed": "the survey was closed",
     "everybody told": "the campaign had ended",
 }
 
@@ -54,7 +59,9 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     (
         "a notice is owed to somebody who never was in the audience",
         """SELECT 'notice ' || n.id FROM notices n WHERE n.campaign_id = :id AND NOT EXISTS (
-             SELECT 1 FROM audience_changes a WHERE a.segment_id = :segment_id AND a.customer_id = n.customer_id)""",
+             SELECT 1 FROM audience_changes a WHERE a.segment_id = :segment_id AND a.customer_id = n.customer_id)
+             AND NOT EXISTS (SELECT 1 FROM programme_dues d WHERE d.id = n.occurrence
+                             AND d.customer_id = n.customer_id)""",
     ),
     (
         "a notice is on the way, but nothing is under way for it",
@@ -152,6 +159,7 @@ def verify(session: Session, *, campaign: Campaign) -> Account:
         # Before it has been planned, and after it has ended, not every member is owed something.
         "planned": campaign.state is CampaignState.RUNNING
         and campaign.kind is not CampaignKind.CHECK_IN
+        and campaign.programme_id is None
         and campaign.planned_through > 0,
     }
     totals: dict[NoticeState, dict[str, int]] = {state: {} for state in NoticeState}

@@ -204,6 +204,7 @@ class Intent(StrEnum):
     QUESTION = "question"
     OUT_OF_OFFICE = "out_of_office"
     GIBBERISH = "gibberish"
+    ANSWER = "answer"  # of a survey's question
 
 
 class SuppressionReason(StrEnum):
@@ -238,6 +239,63 @@ class SkipReason(StrEnum):
     SUPERSEDED = "superseded"  # a later notice of the same problem says it better
     CAPPED = "capped"  # she has heard from us often enough in these days
     SHARED_ADDRESS = "shared_address"  # the notice of somebody else of this campaign reaches the same address
+    MISSED = "missed"  # a later occurrence was due as well; only the newest is sent
+    PROBLEM_OPEN = "problem_open"  # a problem was open for her; the check-in after its resolution takes the place
+    ASKED_RECENTLY = "asked_recently"  # a survey reached her within the last days
+    LEFT_PROGRAMME = "left_programme"  # she left the programme before it was due
+    SURVEY_CLOSED = "survey_closed"
+
+
+class ProgrammeKind(StrEnum):
+    """What a programme is for."""
+
+    CHECK_IN = "check-in"
+    GETTING_STARTED = "getting-started"
+    TIPS = "tips"
+    MAINTENANCE_REMINDER = "maintenance-reminder"
+    AFTER_RESOLUTION = "after-resolution"
+
+
+class ProgrammeState(StrEnum):
+    """Where a programme stands."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class DueState(StrEnum):
+    """What became of one due occurrence of a programme."""
+
+    OPEN = "open"  # waits for its time, or is under way
+    TELLING = "telling"  # inside one transaction only: its notice is being written
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class SurveyKind(StrEnum):
+    """What a survey measures: satisfaction 1-5, recommendation 0-10, effort 1-7, or questions of one's own."""
+
+    CSAT = "csat"
+    NPS = "nps"
+    CES = "ces"
+    CUSTOM = "custom"
+
+
+class SurveyState(StrEnum):
+    """Whether a survey takes answers."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class HealthBand(StrEnum):
+    """A score in one word."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    POOR = "poor"
 
 
 class CheckInState(StrEnum):

@@ -5,11 +5,13 @@ from outreach.models.campaigns import Campaign, CheckIn, Playbook, SendingStop, 
 from outreach.models.catalogue import Order, OrderItem, Product, UsageEvent
 from outreach.models.connectors import Connector
 from outreach.models.customers import Consent, Customer, Suppression
+from outreach.models.health import AccountTask, CustomerNews, HealthRules, HealthScore, HealthTrend
 from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
 from outreach.models.outgoing import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
+from outreach.models.programmes import Enrolment, Programme, ProgrammeCampaign, ProgrammeDue, ProgrammeVersion
 from outreach.models.segments import (
     AudienceChange,
     AudienceMember,
@@ -19,9 +21,11 @@ from outreach.models.segments import (
     Segment,
     SegmentVersion,
 )
+from outreach.models.surveys import Survey, SurveyAnswer, SurveyAsk
 
 __all__ = [
     "PROBLEM_TRANSITIONS",
+    "AccountTask",
     "ApiKey",
     "Attempt",
     "AudienceChange",
@@ -36,9 +40,14 @@ __all__ = [
     "Consent",
     "Customer",
     "CustomerChange",
+    "CustomerNews",
     "DeliveryEvent",
     "DepartmentTask",
     "DeskAction",
+    "Enrolment",
+    "HealthRules",
+    "HealthScore",
+    "HealthTrend",
     "InboundEvent",
     "Message",
     "Notice",
@@ -53,6 +62,10 @@ __all__ = [
     "ProblemCandidate",
     "ProblemUpdate",
     "Product",
+    "Programme",
+    "ProgrammeCampaign",
+    "ProgrammeDue",
+    "ProgrammeVersion",
     "Response",
     "ScopeRejection",
     "Segment",
@@ -60,6 +73,9 @@ __all__ = [
     "SendingStop",
     "Subscriber",
     "Suppression",
+    "Survey",
+    "SurveyAnswer",
+    "SurveyAsk",
     "Template",
     "Ticket",
     "UsageEvent",

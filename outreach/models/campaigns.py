@@ -68,6 +68,7 @@ class Campaign(Base):
     `seed` draws who is held out (`holdout_share` of the audience) and the order of release. `waves` are the upper
     bounds of that draw, wave by wave; empty: everybody goes at once, none: not drawn yet. `wave` is the one being
     released. Only what was sent since `watched_from` counts against the thresholds.
+    `programme_id` is there where a programme's due rows say who is told, instead of the audience.
     """
 
     __tablename__ = "campaigns"
@@ -102,6 +103,7 @@ class Campaign(Base):
     wave: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
     watched_at: Mapped[datetime | None]
     watched_from: Mapped[datetime | None]
+    programme_id: Mapped[int | None]
 
     __table_args__ = (UniqueConstraint("opened_by", "playbook_id"),)
 
