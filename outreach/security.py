@@ -29,7 +29,6 @@ SECRET_FILE = "secret_key"  # noqa: S105 - the name of the file in OUTREACH_HOME
 _hasher = PasswordHasher()
 # What an unknown account is checked against, so that it takes as long as a known one.
 _NOBODY = _hasher.hash("the password of nobody")
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # A link ends in a letter because mail and message programs leave a closing `-` or `_` out of it.
 _LINK_END = "a"
 _LINK_HEAD = struct.Struct(">4sIB")  # key id, expiry (seconds since 1970; 0: never), whether the subject is a uuid
@@ -204,24 +203,6 @@ def _decode(token: str) -> bytes | None:
         return None
     # The last character of base64 has spare bits; only one spelling of a token is taken.
     return raw if base64.urlsafe_b64encode(raw).decode().rstrip("=") == text else None
-
-
-def verification_code(message_id: UUID) -> str:
-    """Return the short code printed in a message, like `7Q4K-9DM2`, by which we can tell that it came from us."""
-    return _code(_keys()[0], message_id)
-
-
-def is_verification_code(message_id: UUID, given: str) -> bool:
-    """Tell whether a code, as a person types it, belongs to a message."""
-    # Crockford's base 32: I and L are read as 1, O as 0, hyphens mean nothing.
-    plain = given.upper().translate(str.maketrans("ILO", "110", "- "))
-    return any(same(_code(key, message_id).replace("-", ""), plain) for key in _keys())
-
-
-def _code(key: bytes, message_id: UUID) -> str:
-    number = int.from_bytes(_mac(key, "verification code", message_id.bytes)[:5], "big")
-    letters = "".join(_CROCKFORD[number >> shift & 31] for shift in range(35, -1, -5))
-    return f"{letters[:4]}-{letters[4:]}"
 
 
 def csrf_token(session_token: str) -> str:
