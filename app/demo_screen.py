@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -55,31 +56,33 @@ class Screen:
         self.console.print()
         self.console.print(table)
 
-    def account(self, accounts: Sequence[Mapping[str, object]]) -> None:
-        """Show the account of each campaign as one row."""
-        header = ("campaign", "audience", "delivered", "on the way", "skipped", "failed", "held out", "unaccounted")
-        rows = []
+    def account(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+        """Show the account of each campaign as one column, and every row that does not add up."""
+        lines: dict[str, dict[str, int]] = {}
         for account in accounts:
-            skipped, failed = account["skipped"], account["failed"]
-            assert isinstance(skipped, dict)  # noqa: S101 - the API's schema says so
-            assert isinstance(failed, dict)  # noqa: S101
-            rows.append(
-                (
-                    account["name"],
-                    account["audience"],
-                    account["delivered"],
-                    account["on_the_way"],
-                    _reasons(skipped),
-                    _reasons(failed),
-                    account["held_out"],
-                    account["unaccounted"],
-                )
-            )
-        self.table("The account: every recipient, once", header, rows)
+            for line, number in _lines(account):
+                lines.setdefault(line, {})[str(account["name"])] = number
+        names = [str(account["name"]) for account in accounts]
+        rows = [
+            (line, *(numbers.get(name, 0) for name in names)) for line, numbers in sorted(lines.items(), key=_place)
+        ]
+        self.table("The account: every recipient, once", ("recipients", *names), rows)
         for account in accounts:
-            for found in account["discrepancies"] or ():  # type: ignore[attr-defined]
+            for found in account["discrepancies"]:
                 self.say(f"{account['name']}: {found['what']} ({found['count']}): {', '.join(found['rows'][:5])}")
 
 
-def _reasons(counts: Mapping[str, int]) -> str:
-    return "\n".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(counts.items())) or "0"
+# In which order the lines of an account stand; skipped and failed are followed by their reasons.
+_ORDER = ("audience", "delivered", "on the way", "skipped", "failed", "held out", "unaccounted")
+
+
+def _lines(account: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for line in ("audience", "delivered", "on the way", "held out", "unaccounted"):
+        yield line, account[line.replace(" ", "_")]
+    for state in ("skipped", "failed"):
+        for reason, number in account[state].items():
+            yield f"{state}: {reason.replace('_', ' ')}", number
+
+
+def _place(line: tuple[str, object]) -> tuple[int, str]:
+    return _ORDER.index(line[0].split(":")[0]), line[0]
