@@ -12,6 +12,7 @@ from outreach.security import check_secret_key
 from outreach.settings import get_settings
 
 TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
+_POLL_SECONDS = 30.0  # each desk says itself how often it is read
 _RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace time anyway
 
 
@@ -32,6 +33,7 @@ def create_worker() -> Celery:
         "campaigns.reconcile": min(_RECONCILE_SECONDS, max(tick, get_settings().reconcile_grace_seconds / 2)),
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,
+        "webhooks.poll_desks": _POLL_SECONDS,
     }
     application.conf.beat_schedule = {
         task: {"task": task, "schedule": seconds, "options": options} for task, seconds in every.items()

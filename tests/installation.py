@@ -18,7 +18,6 @@ from app.machine import sandbox_environment
 from campaigns.envelopes import forget_senders
 from outreach import db, queue
 from outreach.settings import get_settings
-from webhooks.desk_work import desk_client
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -70,7 +69,6 @@ class Installation:
         queue.celery_app.cache_clear()
         db.forget_engine()
         forget_senders()
-        desk_client.cache_clear()
 
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one of our modules as a process group of its own."""

@@ -4,7 +4,6 @@ Nothing is parsed here. 2xx means that the event is stored; 401 that it is not g
 away or takes no writes, so that the sender tries again. Redis is not asked.
 """
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -13,13 +12,12 @@ from sqlalchemy import func, select
 
 from outreach import clock, problems
 from outreach.doors import SessionDep, public, requires
-from outreach.errors import NotFound, TooLarge
+from outreach.errors import TooLarge
 from outreach.models import Response as ResponseRow
 from outreach.pagination import Listing, PageDep, fetch_page
 from outreach.permissions import Permission
-from outreach.settings import Settings, get_settings
-from webhooks import intake
-from webhooks.desks import generic, zendesk
+from outreach.settings import get_settings
+from webhooks import connectors, intake
 from webhooks.providers import lob, postmark, sendgrid, twilio
 from webhooks.schemas import ResponseOut
 from webhooks.signatures import require_match, usable
@@ -115,28 +113,13 @@ def bounce(request: Request, body: RawBody) -> Response:
     return _keep(request, "bounces", None, body)
 
 
-_DESKS: dict[str, tuple[Callable[[Settings], str], Callable[..., None], str]] = {
-    "generic": (
-        lambda s: s.desk_webhook_secret.get_secret_value() if s.desk_webhook_secret else "",
-        generic.verify,
-        "webhook-id",
-    ),
-    "zendesk": (
-        lambda s: s.zendesk_webhook_secret.get_secret_value() if s.zendesk_webhook_secret else "",
-        zendesk.verify,
-        "x-zendesk-webhook-invocation-id",
-    ),
-}
-
-
 @router.post("/webhooks/desks/{desk}", dependencies=signed, status_code=204)
 def desk_event(desk: str, request: Request, body: RawBody) -> Response:
     """Take in an event of a help desk."""
-    if desk not in _DESKS:
-        raise NotFound(f"There is no desk {desk[:40]!r}; there are {', '.join(_DESKS)}.")
-    secret, verify, identity = _DESKS[desk]
-    verify(request.headers, body, _secrets(secret(get_settings())), clock.wall())
-    return _keep(request, f"desk-{desk}", request.headers.get(identity), body)
+    found = connectors.recent(desk)
+    found.verify(request.headers, body, clock.wall())
+    identity = connectors.KINDS[found.kind].identity
+    return _keep(request, found.source, request.headers.get(identity) if identity else None, body)
 
 
 @router.get("/api/responses/counts", dependencies=[Depends(requires(Permission.CAMPAIGNS_READ))])

@@ -21,9 +21,8 @@ from outreach.errors import Conflict, NotFound, OutreachError
 from outreach.models import InboundEvent
 from outreach.queue import wake
 from outreach.vocabulary import InboundState
-from webhooks import provider_events, replies, triggers
+from webhooks import desk_intake, provider_events, replies
 from webhooks.deliveries import EventSet, apply_events
-from webhooks.desks import generic, zendesk
 from webhooks.intake import LONGEST_KEY
 from webhooks.provider_events import FORGEABLE, LISTS, READERS
 from webhooks.providers import inbound_mail, postmark, twilio
@@ -71,7 +70,9 @@ def apply_due(session: Session, *, most: int = 1000) -> Counter[str]:
         except (DBAPIError, OutreachError, ValueError, TypeError, LookupError) as error:
             log.warning("batch applied one by one", events=len(together), error=type(error).__name__)
             alone = [*together, *alone]
-    done += Counter(_apply_one(session, event, now).value for event in alone)
+    tickets = desk_intake.apply_together(session, alone, now)
+    done[InboundState.APPLIED.value] += len(tickets)
+    done += Counter(_apply_one(session, event, now).value for event in alone if event.id not in tickets)
     return done
 
 
@@ -176,7 +177,8 @@ def _apply_one(session: Session, event: InboundEvent, now: datetime) -> InboundS
                 state = InboundState(next(iter(_apply_together(session, [event], now))))
                 session.refresh(event)
                 return state
-            event.error = _SOURCES[event.source](session, event)
+            apply = _desk if desk_intake.takes(event.source) else _SOURCES[event.source]
+            event.error = apply(session, event)
         event.state, event.applied_at = InboundState.APPLIED, now
     except MessageNotKnownYet as waiting:
         late = now - event.received_at > PATIENCE
@@ -212,15 +214,8 @@ def _postmark_inbound(session: Session, event: InboundEvent) -> str | None:
     return None
 
 
-def _generic_desk(session: Session, event: InboundEvent) -> str | None:
-    for parsed in generic.parse(event.headers, event.body, generic.Mapping()):
-        triggers.apply(session, desk="generic", event=parsed)
-    return None
-
-
-def _zendesk(session: Session, event: InboundEvent) -> str | None:
-    for parsed in zendesk.parse(event.headers, event.body, zendesk.Mapping()):
-        triggers.apply(session, desk="zendesk", event=parsed)
+def _desk(session: Session, event: InboundEvent) -> str | None:
+    desk_intake.apply_one(session, event)
     return None
 
 
@@ -228,6 +223,4 @@ _SOURCES: dict[str, Callable[[Session, InboundEvent], str | None]] = {
     "sendgrid-inbound": _sendgrid_inbound,
     "twilio-inbound": _twilio_inbound,
     "postmark-inbound": _postmark_inbound,
-    "desk-generic": _generic_desk,
-    "desk-zendesk": _zendesk,
 }

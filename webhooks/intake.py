@@ -13,7 +13,10 @@ from sqlalchemy import text
 from outreach.db import committing
 
 # What of the headers is kept: what parsing needs, no secrets and no signatures.
-KEPT_HEADERS = ("content-type", "webhook-id", "x-zendesk-webhook-id", "x-zendesk-webhook-invocation-id")
+KEPT_HEADERS = (
+    *("content-type", "webhook-id", "x-zendesk-webhook-id", "x-zendesk-webhook-invocation-id"),
+    *("x-atlassian-webhook-identifier", "x-zammad-delivery"),
+)
 LONGEST_KEY = 200
 
 _KEEP = text("""

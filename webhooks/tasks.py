@@ -4,7 +4,7 @@ from celery import shared_task
 
 from outreach.crash import crash_at
 from outreach.db import transaction
-from webhooks import desk_work, inbox
+from webhooks import desk_poll, desk_work, inbox, linked_tickets
 
 BATCH = 1000
 
@@ -25,5 +25,13 @@ def apply_inbox() -> None:
 
 @shared_task(name="webhooks.work_at_desks")
 def work_at_desks() -> None:
-    """Open the tickets and write the comments that are due."""
+    """Open the tickets, write the comments and ask the questions that are due."""
+    with transaction() as session:
+        linked_tickets.owe(session)
     desk_work.work()
+
+
+@shared_task(name="webhooks.poll_desks")
+def poll_desks() -> None:
+    """Read from the desks what their webhooks missed."""
+    desk_poll.poll()
