@@ -8,9 +8,11 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from outreach.errors import NotFound, OutreachError
 from outreach.models import InboundEvent
+from outreach.vocabulary import InboundState
 from webhooks import connectors, triggers
 from webhooks.connectors import SOURCE, Desk
 from webhooks.desks.base import DeskEvent
@@ -51,7 +53,9 @@ def apply_together(session: Session, due: Sequence[InboundEvent], now: datetime)
             log.warning("desk events applied one by one", source=source, error=type(error).__name__)
             continue
         for event, _ in read:
-            session.expire(event)
+            # What the statement above wrote, without reading it back event by event.
+            for name, value in (("state", InboundState.APPLIED), ("applied_at", now), ("error", None)):
+                set_committed_value(event, name, value)
         done.update(ids)
     return done
 
