@@ -85,8 +85,8 @@ def start_redis(home: Path) -> str:
     # A file instead of arguments, so that the password does not show in the process list.
     config.touch(mode=0o600)
     config.write_text(
-        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\n"
-        f'appendfsync everysec\nmaxmemory-policy noeviction\nlogfile {folder}/valkey.log\nsave ""\n'
+        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nappendonly yes\nappendfsync everysec\n"
+        f'maxmemory-policy noeviction\nsave ""\ndir {_quoted(folder)}\nlogfile {_quoted(folder / "valkey.log")}\n'
     )
     process = subprocess.Popen(
         [_redis_binary(), str(config)],
@@ -157,6 +157,12 @@ def _postgres_binaries(root: Path) -> Path:
             (copy / "complete").touch()
         install = copy
     return install / "bin"
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as Valkey's configuration wants it; folders may have spaces and quotes in their names."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _redis_binary() -> str:
