@@ -22,6 +22,8 @@ KEPT_PER_PATH = 3
 MOST_ENDS = 48
 # What a further condition has to add to the score: the 99.9 % point of chi-square with one degree, twice for ranges.
 EARNED, EARNED_RANGE = 10.8, 15.0
+# Two conjunctions that share this much of their rows say the same.
+SAME = 0.75
 _PREFIX_LENGTHS = (1, 2, 3, 4, 5, 6, 8)
 
 
@@ -47,9 +49,39 @@ class Search:
 
 
 def search(holdings: Holdings, *, most: int = 10) -> Search:
-    """Return the best conjunctions of up to three conditions."""
+    """Return the best conjunctions of up to three conditions, best first.
+
+    Second comes what best explains the cases that the first leaves unexplained: one problem may have two
+    causes. The rest are alternatives to the first.
+    """
     import numpy as np
 
+    first = _search(holdings, most=most)
+    if len(first.found) < 1:
+        return first
+    explained = np.unique(holdings.customer[first.found[0].rows])
+    kept = np.ones(len(holdings.is_case), dtype=bool)
+    kept[explained] = False
+    rest = _search(holdings, most=2, kept=kept)
+    others = [found for found in rest.found if all(found.conditions != each.conditions for each in first.found)]
+    ordered = [first.found[0], *(_counted(holdings, found) for found in others), *first.found[1:]]
+    return Search(_distinct(ordered)[:most], first.tried + rest.tried)
+
+
+def _search(holdings: Holdings, *, most: int, kept: "NDArray[np.bool_] | None" = None) -> Search:
+    """Search among all customers, or those `kept`."""
+    import numpy as np
+
+    if kept is not None:
+        rows = kept[holdings.customer]
+        places = np.cumsum(kept) - 1
+        holdings = Holdings(
+            customer=places[holdings.customer[rows]],
+            is_case=holdings.is_case[kept],
+            codes={path: codes[rows] for path, codes in holdings.codes.items()},
+            values=holdings.values,
+            times={path: times[rows] for path, times in holdings.times.items()},
+        )
     if holdings.cases < MIN_CASES or not holdings.others or not len(holdings.customer):
         return Search([], 0)
     everything = Found([], np.ones(len(holdings.customer), dtype=bool), 0.0, holdings.cases, holdings.others)
@@ -68,6 +100,40 @@ def search(holdings: Holdings, *, most: int = 10) -> Search:
             break
         best += beam
     return Search(_distinct(sorted(best, key=_worth, reverse=True))[:most], tried)
+
+
+def _counted(holdings: Holdings, found: Found) -> Found:
+    """Return a conjunction that was found among some customers with its rows and counts among all."""
+    import numpy as np
+
+    rows = np.ones(len(holdings.customer), dtype=bool)
+    steps = []
+    child = found
+    for condition in found.conditions:
+        rows &= _meets(holdings, condition)
+        child = _child(holdings, Found([], rows, 0.0, 0, 0), condition["field"], condition, rows)
+        steps.append((child.cases, child.others))
+    return Found(found.conditions, rows.copy(), child.score, child.cases, child.others, found.paths, steps)
+
+
+def _meets(holdings: Holdings, condition: dict[str, Any]) -> "NDArray[np.bool_]":
+    import numpy as np
+
+    path, value = condition["field"], condition["value"]
+    if path in holdings.times:
+        days = np.floor(holdings.times[path])
+        with np.errstate(invalid="ignore"):
+            met: NDArray[np.bool_] = (days >= _days(value["from"])) & (days <= _days(value["to"]))
+        return met
+    values, codes = holdings.values[path], holdings.codes[path]
+    if condition["op"] == "equals":
+        good = [code for code, each in enumerate(values) if each == value]
+    elif condition["op"] == "starts_with":
+        good = [code for code, each in enumerate(values) if each.startswith(value)]
+    else:
+        low, high = values.index(value["from"]), values.index(value["to"])
+        good = list(range(low, high + 1))
+    return np.isin(codes, np.array(good, dtype=np.int64))
 
 
 def _price(found: Found) -> float:
@@ -89,7 +155,7 @@ def _distinct(ordered: list[Found]) -> list[Found]:
         for other in kept:
             both = int(np.count_nonzero(found.rows & other.rows))
             either = int(np.count_nonzero(found.rows | other.rows))
-            if both >= 0.9 * either:
+            if both >= SAME * either:
                 break
         else:
             kept.append(found)
@@ -253,6 +319,10 @@ def _g(a: "NDArray[Any]", b: "NDArray[Any]", cases: int, others: int) -> "NDArra
     g = 2 * parts.sum(axis=0)
     found: NDArray[np.float64] = np.where(a * others > b * cases, g, -g)
     return found
+
+
+def _days(value: str) -> float:
+    return float((datetime.fromisoformat(value).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days)
 
 
 def _date(day: float) -> str:

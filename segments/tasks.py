@@ -4,7 +4,7 @@ from celery import shared_task
 
 from outreach import clock
 from outreach.db import transaction
-from segments import sweeps
+from segments import sweeps, watching
 
 
 @shared_task(name="segments.sweep")
@@ -18,3 +18,10 @@ def sweep_segments() -> None:
             sweeps.build(session, segment_id=segment_id, now=now)
     with transaction() as session:
         sweeps.ask_again(session, now=clock.now(session))
+
+
+@shared_task(name="segments.watch")
+def watch_tickets() -> None:
+    """Note where scopes have drifted, and propose problems that nobody has opened; rung every ten minutes."""
+    with transaction() as session:
+        watching.watch(session, now=clock.now(session))
