@@ -19,6 +19,8 @@ class Files(StaticFiles):
         response = await super().get_response(path, scope)
         if scope.get("query_string", b"").startswith(b"v="):
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        elif path.startswith("vendor/"):  # fonts, which the style sheet names without a fingerprint
+            response.headers["Cache-Control"] = "public, max-age=86400"
         return response
 
 

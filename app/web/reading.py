@@ -153,6 +153,11 @@ def plural(amount: int, one: str, many: str | None = None) -> str:
     return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
 
 
+def epoch(value: datetime) -> int:
+    """Return a moment as seconds since 1970, as charts want it."""
+    return int(value.timestamp())
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "share": share,
@@ -164,4 +169,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "local_input": local_input,
     "zone_name": zone_name,
     "plural": plural,
+    "epoch": epoch,
 }
