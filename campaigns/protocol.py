@@ -162,11 +162,10 @@ def judge_doubt(doubt: Doubt) -> Verdict:
 
 
 class Fact(NamedTuple):
-    """One parsed provider event; `key` makes it unique, `machine` says that no person opened it."""
+    """One parsed provider event; `machine` says that no person opened it."""
 
     kind: EventKind
     at: datetime
-    key: str
     detail: str | None = None
     machine: bool = False
 
@@ -193,7 +192,7 @@ def delivery_of(fact: Fact) -> Delivery:
         rank=rank,
         kind=fact.kind if rank else None,
         detail=fact.detail,
-        detail_place=None if fact.detail is None else (-rank, fact.at, fact.key),
+        detail_place=None if fact.detail is None else (-rank, fact.at, fact.detail),
         delivered_at=fact.at if rank == DELIVERED_RANK else None,
         failed_at=fact.at if rank >= FAILED_RANK else None,
         opened_at=fact.at if fact.kind is EventKind.OPENED and not fact.machine else None,

@@ -47,6 +47,23 @@ FROM lost WHERE m.id = ANY(lost.message_ids) AND m.attempt_id = lost.id AND m.se
 RETURNING m.id
 """)
 
+# A refused message goes back to a queue that nobody empties any more when its campaign ended during the call.
+_ENDED = text("""
+WITH ended AS (
+    UPDATE chunks k SET state = 'done', finished_at = :now FROM campaigns c
+    WHERE c.id = k.campaign_id AND k.state = 'ready' AND c.state IN ('cancelled', 'finished')
+    RETURNING k.id
+), over AS (
+    UPDATE messages m SET send_state = 'cancelled', reason = 'cancelled', failed_at = :now
+    FROM ended WHERE m.chunk_id = ended.id AND m.send_state = 'queued'
+    RETURNING m.id, m.notice_id
+)
+UPDATE notices n SET state = 'skipped', reason = 'cancelled', settled_at = :now
+FROM over WHERE n.id = over.notice_id AND n.state = 'owed' AND NOT EXISTS (
+    SELECT 1 FROM messages other WHERE other.notice_id = n.id AND other.id <> over.id
+      AND other.send_state <> 'cancelled')
+""")
+
 # The calls whose grace is over, those that were looked up longest ago first; `leased_until` is the next look.
 _OPEN_CALLS = text("""
 SELECT a.id FROM attempts a
@@ -143,6 +160,7 @@ def sweep_leases(session: Session) -> Counter[str]:
     now = clock.now(session)
     unknown = len(session.execute(_EXPIRED_ATTEMPTS, {"now": now}).all())
     chunks = len(session.execute(_EXPIRED_CHUNKS).all())
+    session.execute(_ENDED, {"now": now})
     if chunks or unknown:
         log.warning("leases ran out", chunks=chunks, unknown_messages=unknown)
     return Counter(chunks=chunks, unknown=unknown)
@@ -221,7 +239,7 @@ def _settle(
         )
         judged.setdefault(verdict, []).append((doubt.id, doubt.attempt_id, answer.provider_id))
     for verdict, rows in judged.items():
-        _apply(session, verdict, rows, now)
+        apply_verdict(session, verdict, rows, now)
     return Counter({verdict.value: len(rows) for verdict, rows in judged.items()})
 
 
@@ -234,7 +252,10 @@ _STATEMENTS = {
 }
 
 
-def _apply(session: Session, verdict: Verdict, rows: Sequence[tuple[UUID, int, str | None]], now: datetime) -> None:
+def apply_verdict(
+    session: Session, verdict: Verdict, rows: Sequence[tuple[UUID, int, str | None]], now: datetime
+) -> None:
+    """Write one verdict on messages (id, the attempt that was looked up, the provider's id where it was found)."""
     if verdict is Verdict.STILL_UNKNOWN:
         return
     ids, attempt_ids, provider_ids = zip(*rows, strict=True)

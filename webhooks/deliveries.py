@@ -44,8 +44,9 @@ WITH e AS MATERIALIZED (
 ), facts AS (
     SELECT f.message_id, max(r.rank) AS rank,
            (array_agg(f.kind ORDER BY r.rank DESC NULLS LAST, f.at))[1] AS kind,
-           (array_agg(f.detail ORDER BY r.rank DESC NULLS LAST, f.at) FILTER (WHERE f.detail IS NOT NULL))[1] AS detail,
-           (array_agg(f.at ORDER BY r.rank DESC NULLS LAST, f.at) FILTER (WHERE f.detail IS NOT NULL))[1] AS detail_at,
+           (array_agg(f.detail ORDER BY r.rank DESC NULLS LAST, f.at, f.detail COLLATE "C")
+            FILTER (WHERE f.detail IS NOT NULL))[1] AS detail,
+           coalesce(max(r.rank) FILTER (WHERE f.detail IS NOT NULL), 0) AS detail_rank,
            min(f.at) FILTER (WHERE f.kind = 'delivered') AS delivered_at,
            min(f.at) FILTER (WHERE r.rank >= 60) AS failed_at,
            min(f.at) FILTER (WHERE f.kind = 'opened' AND NOT f.machine) AS opened_at,
@@ -62,14 +63,18 @@ WITH e AS MATERIALIZED (
         delivery = CASE WHEN facts.rank > m.delivery_rank THEN facts.kind ELSE m.delivery END,
         delivery_rank = greatest(m.delivery_rank, facts.rank),
         delivery_detail = CASE
-            WHEN facts.rank > m.delivery_rank THEN coalesce(facts.detail, m.delivery_detail)
-            WHEN facts.rank = m.delivery_rank AND facts.detail IS NOT NULL  -- of the same kind: the earliest counts
-            THEN (SELECT said.detail FROM (
-                      SELECT d.detail, d.at FROM delivery_events d
-                      WHERE d.message_id = m.id AND d.kind = facts.kind AND d.detail IS NOT NULL
-                      UNION ALL SELECT facts.detail, facts.detail_at
-                  ) said ORDER BY said.at, said.detail LIMIT 1)
-            ELSE coalesce(m.delivery_detail, facts.detail) END,
+            WHEN facts.detail IS NULL THEN m.delivery_detail
+            WHEN facts.detail_rank > m.delivery_rank THEN facts.detail
+            -- The words of the highest rank count, of the earliest among equals, whenever they came.
+            ELSE (SELECT said.detail FROM (
+                      SELECT d.detail, coalesce(r.rank, 0) AS rank, d.at FROM delivery_events d
+                      LEFT JOIN (VALUES {_RANKS}) AS r(kind, rank) ON r.kind = d.kind
+                      WHERE d.message_id = m.id AND d.detail IS NOT NULL
+                      UNION ALL
+                      SELECT f.detail, coalesce(r.rank, 0), f.at FROM new f
+                      LEFT JOIN (VALUES {_RANKS}) AS r(kind, rank) ON r.kind = f.kind
+                      WHERE f.message_id = m.id AND f.detail IS NOT NULL
+                  ) said ORDER BY said.rank DESC, said.at, said.detail COLLATE "C" LIMIT 1) END,
         delivered_at = least(m.delivered_at, facts.delivered_at),
         failed_at = least(m.failed_at, facts.failed_at),
         opened_at = least(m.opened_at, facts.opened_at),
