@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.commands import campaigns, demo, imports, people, problems, processes
+from app.commands import campaigns, demo, imports, people, problems, processes, segments
 from app.printing import say
 from outreach.errors import OutreachError
 
@@ -21,6 +21,8 @@ processes.register(application)
 application.command()(demo.demo)
 application.command("import")(imports.import_command)
 application.add_typer(problems.commands, name="problem")
+application.add_typer(segments.commands, name="segment")
+application.add_typer(segments.scope_commands, name="scope")
 application.add_typer(campaigns.commands, name="campaign")
 application.add_typer(campaigns.ledger_commands, name="ledger")
 application.add_typer(people.operator_commands, name="operator")

@@ -11,15 +11,16 @@ from sqlalchemy.orm import Session
 from outreach import audit, clock, problems
 from outreach.doors import SessionDep, requires
 from outreach.errors import InvalidInput, NotFound
-from outreach.models import Customer, Segment
+from outreach.models import Customer, ProblemCandidate, Segment
 from outreach.permissions import Actor, Permission
 from outreach.queue import wake
 from outreach.vocabulary import Grade
-from segments import audiences, rules, scopes
-from segments.discovery import Proposal
+from segments import audiences, rules, scopes, watching
+from segments.answers import proposal_out
 from segments.editing import take_over
 from segments.schemas import (
     AudienceOut,
+    CandidateOut,
     ExplainIn,
     ExplanationOut,
     MemberOut,
@@ -32,7 +33,7 @@ from segments.schemas import (
     SegmentIn,
     SegmentOut,
     SentenceOut,
-    StepOut,
+    SettleIn,
 )
 from segments.sentences import sentence
 
@@ -185,7 +186,7 @@ def discover_scope(
     """Propose scopes from the tickets linked to a problem, best first."""
     problem = problems.find(session, key)
     found = scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=limit)
-    return [_proposal_out(proposal) for proposal in found]
+    return [proposal_out(proposal) for proposal in found]
 
 
 @router.post("/problems/{key}/scope/reject", openapi_extra=_takes(RejectIn), status_code=204)
@@ -199,16 +200,26 @@ def reject_proposal(session: SessionDep, actor: Writer, key: ProblemName, docume
     )
 
 
-def _proposal_out(proposal: Proposal) -> ProposalOut:
-    return ProposalOut(
-        sentence=proposal.sentence,
-        rule=proposal.rule,
-        definition=proposal.definition.document(),
-        contrast=vars(proposal.contrast)
-        | {"rate_inside": proposal.contrast.rate_inside, "rate_outside": proposal.contrast.rate_outside},  # type: ignore[arg-type]
-        q_value=proposal.q_value,
-        steps=[StepOut.model_validate(step) for step in proposal.steps],
-    )
+@router.get("/problem-candidates")
+def list_candidates(session: SessionDep, _: Reader) -> list[CandidateOut]:
+    """List common causes found in fresh tickets that nobody has settled, newest first (at most 100)."""
+    open_ones = select(ProblemCandidate).where(ProblemCandidate.settled_at.is_(None))
+    newest = session.scalars(open_ones.order_by(ProblemCandidate.id.desc()).limit(100))
+    return [CandidateOut.model_validate(candidate) for candidate in newest]
+
+
+@router.post("/problem-candidates/{candidate}/settle", openapi_extra=_takes(SettleIn))
+def settle_candidate(
+    session: SessionDep, actor: Writer, candidate: Annotated[int, Path(ge=1, le=2**63 - 1)], document: Given
+) -> CandidateOut:
+    """Take a candidate up as a problem (its tickets are linked to it), or dismiss it (no problem)."""
+    asked, now = _read(SettleIn, document), clock.now(session)
+    problem_id = problems.find(session, asked.problem).id if asked.problem is not None else None
+    settled = watching.settle(session, candidate_id=candidate, author=actor.name, now=now, problem_id=problem_id)
+    subject, detail = f"problem-candidate:{candidate}", {"problem": asked.problem}
+    answer = CandidateOut.model_validate(settled)
+    audit.record(session, actor=actor.name, action="problem_candidate.settle", subject=subject, detail=detail, now=now)
+    return answer
 
 
 def _scope(session: Session, key: str) -> Segment:

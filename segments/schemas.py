@@ -201,3 +201,22 @@ class ProposalOut(_Out):
     contrast: ContrastOut
     q_value: float
     steps: list[StepOut]
+
+
+class CandidateOut(_Out):
+    """A common cause found in fresh tickets before anybody opened a problem."""
+
+    id: int
+    sentence: str
+    rule: dict[str, Any]
+    numbers: dict[str, Any]
+    ticket_ids: list[int]
+    proposed_at: datetime
+    settled_at: datetime | None
+    settled_by: str | None
+
+
+class SettleIn(_In):
+    """The problem that a candidate became; none: it is dismissed."""
+
+    problem: Annotated[str, Field(max_length=64)] | None = None
