@@ -25,17 +25,17 @@ POINTS = (
 def crash_at(point: str) -> None:
     """Kill this process with SIGKILL if `OUTREACH_CRASH_AT` names `point`; a file makes it happen only once.
 
-    `OUTREACH_CRASH_AT=point:/path` kills while the file exists and removes it just before.
+    `OUTREACH_CRASH_AT=point:/path` kills while the file exists and removes it just before; commas part several.
     """
-    wanted = os.environ.get("OUTREACH_CRASH_AT", "")
-    if not wanted:
-        return
-    name, _, trigger = wanted.partition(":")
-    if name != point:
-        return
-    if trigger:
-        try:
-            os.unlink(trigger)  # noqa: PTH108 - one atomic call decides which process dies
-        except FileNotFoundError:
-            return
-    os.kill(os.getpid(), signal.SIGKILL)
+    for wanted in os.environ.get("OUTREACH_CRASH_AT", "").split(","):
+        name, _, trigger = wanted.partition(":")
+        if name == point and (not trigger or _removed(trigger)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _removed(trigger: str) -> bool:
+    try:
+        os.unlink(trigger)  # noqa: PTH108 - one atomic call decides which process dies
+    except FileNotFoundError:
+        return False
+    return True
