@@ -12,18 +12,22 @@ from starlette.responses import JSONResponse, Response
 from sandbox.control import Control
 from sandbox.desk_events import DeskEvents
 from sandbox.faults import Faults
+from sandbox.freshdesk import Freshdesk
+from sandbox.jira import Jira
 from sandbox.lob import Lob
 from sandbox.people import People
 from sandbox.record import Record
 from sandbox.replies import Replies
 from sandbox.rules.official import official_rules
 from sandbox.sendgrid import SendGrid
+from sandbox.servicenow import ServiceNow
 from sandbox.settings import SandboxSettings
 from sandbox.signatures import Signatures
 from sandbox.tickets import Tickets
 from sandbox.twilio import Twilio
 from sandbox.webhooks import Courier
 from sandbox.world import Official, World
+from sandbox.zammad import Zammad
 from sandbox.zendesk import Zendesk
 
 
@@ -37,8 +41,9 @@ def create_app(settings: SandboxSettings) -> Starlette:
     tickets = Tickets(record)
     events = DeskEvents(world, tickets)
     sendgrid, twilio, lob, zendesk = SendGrid(world), Twilio(world), Lob(world), Zendesk(world, tickets, events)
+    desks = [desk(world, tickets, events) for desk in (Jira, ServiceNow, Freshdesk, Zammad)]
     forgetters = [part.forget for part in (sendgrid, twilio, lob, zendesk, tickets, courier)]
-    parts = (sendgrid, twilio, lob, zendesk, People(tickets, events), Replies(world, twilio))
+    parts = (sendgrid, twilio, lob, zendesk, *desks, People(tickets, events), Replies(world, twilio))
     routes = [route for part in (*parts, Control(world, forgetters)) for route in part.routes()]
 
     @asynccontextmanager

@@ -7,7 +7,8 @@ The generic desk (Standard Webhooks signature) sends
 
 import secrets
 import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from sandbox.tickets import PROBLEM_FIELDS, Tickets, moment
 from sandbox.world import World
@@ -16,7 +17,17 @@ KNOWN_TAG = "known_problem"
 WORKAROUND_TAG = "workaround"
 GENERIC_PATH = "/webhooks/desks/generic"
 ZENDESK_PATH = "/webhooks/desks/zendesk"
-DESKS = frozenset({"generic", "zendesk"})
+DESKS = frozenset({"generic", "zendesk", "jira", "servicenow", "freshdesk", "zammad"})
+
+
+class Teller(Protocol):
+    """A desk with its own way of telling."""
+
+    def tell_ticket(self, kind: str, ticket: dict[str, Any], change: Mapping[str, Any], actor: int) -> None:
+        """Send the webhook of a ticket that was created or updated."""
+
+    def tell_problem(self, kind: str, ticket: dict[str, Any], problem: dict[str, Any]) -> None:
+        """Send the webhook of what became of a problem."""
 
 
 class DeskEvents:
@@ -25,6 +36,7 @@ class DeskEvents:
     def __init__(self, world: World, tickets: Tickets) -> None:
         self._world = world
         self._tickets = tickets
+        self.tellers: dict[str, Teller] = {}
 
     @property
     def usual(self) -> frozenset[str]:
@@ -43,6 +55,8 @@ class DeskEvents:
         if "zendesk" in desks:
             for name, detail in change.items():
                 self._zendesk(name, ticket, detail, actor)
+        for name in sorted(desks & set(self.tellers)):
+            self.tellers[name].tell_ticket(kind, ticket, change, actor)
 
     def problem(self, kind: str, problem: dict[str, Any], desks: frozenset[str]) -> None:
         """Tell what became of a problem: known, workaround, resolved or reopened.
@@ -61,6 +75,8 @@ class DeskEvents:
             }
             name, detail = told[kind]
             self._zendesk(name, ticket, detail, ticket["requester_id"])
+        for name in sorted(desks & set(self.tellers)):
+            self.tellers[name].tell_problem(kind, self._tickets.by_id[problem["id"]], problem)
 
     def _generic(self, kind: str, content: dict[str, Any]) -> None:
         identity = f"evt_{secrets.token_hex(12)}"

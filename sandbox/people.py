@@ -141,7 +141,7 @@ class People:
         if asked is None:
             return self._events.usual
         if not isinstance(asked, list) or not set(asked) <= DESKS:
-            raise HTTPException(400, "desks must be a list of generic and zendesk")
+            raise HTTPException(400, f"desks must be a list of some of {', '.join(sorted(DESKS))}")
         return frozenset(asked)
 
     def _check(self, asked: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ SECRET_NAMES = (
     "zendesk_secret",
     "zendesk_token",
     "inbound_token",
+    "desks_secret",
+    "desks_token",
 )
 
 
@@ -37,7 +39,10 @@ class SandboxSettings(BaseSettings):
     seed: int = Field(default=7, description="Seed of every random decision.")
     faults: str = Field(default="{}", description="Knobs as JSON, see docs/sandbox.md.")
     openapi: Path | None = Field(default=None, description="Folder with the official API descriptions.")
-    desks: str = Field(default="generic", description="Desks that send webhooks: generic, zendesk or generic,zendesk.")
+    desks: str = Field(
+        default="generic",
+        description="Desks that send webhooks: some of generic, zendesk, jira, servicenow, freshdesk, zammad.",
+    )
     pace_seconds: float = Field(default=0.05, ge=0, description="Time between two steps of a simulated recipient.")
     lob_window_seconds: float = Field(
         default=1.0, ge=0, description="How long a postcard can be cancelled; tracking starts after it."
@@ -53,6 +58,10 @@ class SandboxSettings(BaseSettings):
     desk_secret: SecretStr | None = Field(default=None, description="Signs the generic desk's webhooks (whsec_…).")
     zendesk_secret: SecretStr | None = Field(default=None, description="Signs the Zendesk webhooks.")
     zendesk_token: SecretStr | None = Field(default=None, description="API token that the ticket API accepts.")
+    desks_secret: SecretStr | None = Field(
+        default=None, description="Signs the webhooks of Jira, ServiceNow, Freshdesk and Zammad."
+    )
+    desks_token: SecretStr | None = Field(default=None, description="What the APIs of those four accept.")
     inbound_token: SecretStr | None = Field(default=None, description="Token of the inbound parse address.")
 
     def secret(self, name: str) -> str:

@@ -30,6 +30,7 @@ class Signatures:
         self._twilio_token = settings.secret("twilio_token").encode()
         self._lob_secret = settings.secret("lob_webhook_secret").encode()
         self._zendesk_secret = settings.secret("zendesk_secret").encode()
+        self._desks_secret = settings.secret("desks_secret")
         self._desk_secret = _standard_webhooks_key(settings.secret("desk_secret"))
         self._key = _key_pair(settings.home)
 
@@ -75,6 +76,23 @@ class Signatures:
                 "webhook-timestamp": timestamp,
                 "webhook-signature": "v1," + base64.b64encode(digest).decode(),
             }
+
+        return sign
+
+    def hub(self, algorithm: str, more: Mapping[str, str]) -> Sign:
+        """Hex HMAC over the raw body, in the way of GitHub's and Jira's `X-Hub-Signature`; `more` goes along."""
+
+        def sign(body: bytes) -> Mapping[str, str]:
+            digest = hmac.new(self._desks_secret.encode(), body, algorithm).hexdigest()
+            return {"X-Hub-Signature": f"{algorithm}={digest}", **more}
+
+        return sign
+
+    def header(self, name: str) -> Sign:
+        """The bare secret in a header, for a desk that cannot sign."""
+
+        def sign(_body: bytes) -> Mapping[str, str]:
+            return {name: self._desks_secret}
 
         return sign
 

@@ -46,6 +46,7 @@ class Zendesk:
             Route(f"{base}/tickets/{{id:int}}.json", self._show, methods=["GET"]),
             Route(f"{base}/tickets/{{id:int}}.json", self._update, methods=["PUT"]),
             Route(f"{base}/incremental/tickets/cursor.json", self._export, methods=["GET"]),
+            Route(f"{base}/users/me.json", self._me, methods=["GET"]),
             Route(f"{base}/users/{{id:int}}.json", self._user, methods=["GET"]),
         ]
 
@@ -206,6 +207,10 @@ class Zendesk:
     async def _user(self, request: Request) -> Response:
         user = self._tickets.users.get(str(request.path_params["id"]))
         return self._denied(request) or (_missing() if user is None else JSONResponse({"user": user}))
+
+    async def _me(self, request: Request) -> Response:
+        denied = self._denied(request)
+        return denied or JSONResponse({"user": self._tickets.users[str(self._actor(request))]})
 
     async def _export(self, request: Request) -> Response:
         """Answer what changed since a time, by cursors (docs: incremental exports, cursor-based)."""

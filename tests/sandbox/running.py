@@ -26,6 +26,8 @@ SECRETS = {
     "zendesk_secret": "zendesk-signing-secret",
     "zendesk_token": "zendesk-api-token",
     "inbound_token": "inbound-token",
+    "desks_secret": "desks-signing-secret",
+    "desks_token": "desks-api-token",
 }
 FROM_NUMBER = "+15005550006"
 

@@ -61,7 +61,8 @@ def parse(headers: Headers[str, str], body: bytes, mapping: Mapping) -> list[Des
         raise InvalidInput("The webhook holds no ticket_id: tick it in the automation.", where="ticket_id")
     updated_at = _field(ticket, "updated_at")
     trigger = text(ticket.get("triggered_event"), 500) or ""
-    key = digest(own, updated_at, trigger, _field(ticket, "status")) if updated_at else content_key(raw)
+    changed = (_field(ticket, "status"), _field(ticket, "tags"), _field(ticket, "type"))
+    key = digest(own, updated_at, trigger, *changed) if updated_at else content_key(raw)
     actor = text(_field(ticket, "agent_email"), 320)
     created, tags = "ticket_action:created" in trigger.replace(" ", ""), words_of(_field(ticket, "tags"))
     if (created and OUR_TAG in tags) or (text(ticket.get("performed_by"), 320) or "").lower() in mapping.our_actors:

@@ -32,7 +32,7 @@ class ZammadClient:
     def open_ticket(
         self, subject: str, body: str, requester_email: str, problem_reference: str | None, key: str
     ) -> str:
-        """Open a ticket once per key, for the customer with this address (made if need be), linked to its problem."""
+        """Open a ticket once per key, for the customer with this address (made if need be), which names its problem."""
         tag = own_tag(key)
         found = self._search(f'tags:"{tag}"', most=1)
         reference = next((_reference(ticket) for ticket in found), None)
