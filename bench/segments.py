@@ -5,13 +5,16 @@ judged, and nothing is judged when the hand-written side itself moved by more th
 """
 
 import gc
+import multiprocessing
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from outreach.vocabulary import Grade
 from segments import audiences, compiler, rules, sweeps
 
 SIZES = {"small": [10_000, 50_000], "full": [10_000, 100_000, 1_000_000]}
+# At a million the loop takes six gigabytes: the ratio is taken where everybody can repeat it.
+ORM_SIZE = {"small": 50_000, "full": 100_000}
 ROUNDS = 3
 MUST_RATIO, MUST_ORM, MUST_CHANGED = 1.2, 20.0, 0.03
 # Below this a ratio measures the round trip, not the question.
@@ -39,10 +44,10 @@ def run(size: str = "small") -> dict[str, Any]:
     for customers in SIZES[size]:
         with own_database():
             _fill(customers)
-            rows += [_question(name, customers) for name in RULES]
-            rows.append(_changed(customers))
-            if customers == SIZES[size][-1]:
-                rows.append(_orm(customers))
+            rows += [_told(_question(name, customers)) for name in RULES]
+            rows.append(_told(_changed(customers)))
+            if customers == ORM_SIZE[size]:
+                rows.append(_told(_orm(customers)))
     largest = [row for row in rows if row["customers"] == SIZES[size][-1]]
     goals: list[dict[str, Any]] = []
     for row in largest:
@@ -59,7 +64,7 @@ def run(size: str = "small") -> dict[str, Any]:
             "holds": changed["share"] <= MUST_CHANGED if changed["customers"] >= 100 * changed["changed"] else None,
         }
     )
-    orm = next(row for row in largest if row["question"] == "ORM loop")
+    orm = next(row for row in rows if row["question"] == "ORM loop")
     goals.append(
         {
             "goal": "x faster than an ORM loop, at least",
@@ -79,6 +84,11 @@ def run(size: str = "small") -> dict[str, Any]:
         }
     )
     return {"bench": "segments", "goals": goals, "rows": rows, "load": [round(each, 2) for each in os.getloadavg()]}
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    print(row, file=sys.stderr, flush=True)
+    return row
 
 
 def _goal(name: str, row: dict[str, Any], what: str) -> dict[str, Any]:
@@ -237,19 +247,30 @@ def _orm(customers: int) -> dict[str, Any]:
         ours.append(_timed(partial(_refresh, segment)))
     memory = _memory()
     _empty()
-    loop = _timed(_loop)
+    # In a process of its own: what it takes must not count as ours.
+    loop = multiprocessing.get_context("spawn").Process(target=_loop)
+    seconds = _timed(partial(_run, loop))
     return {
         "question": "ORM loop",
         "customers": customers,
-        "seconds": round(loop, 2),
+        "seconds": round(seconds, 2),
         "ours": round(statistics.median(ours), 3),
-        "ratio": round(loop / statistics.median(ours), 1),
+        "ratio": round(seconds / statistics.median(ours), 1),
         "memory_mb": memory,
     }
 
 
+def _run(process: BaseProcess) -> None:
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"the ORM loop ended with {process.exitcode}")
+
+
 def _loop() -> None:
     with transaction() as session:
+        # The loop thinks for longer than a transaction may stand idle.
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         items: dict[int, list[OrderItem]] = {}
         sixty = [f"P{number}" for number in range(1, 61)]
         such = select(OrderItem).join(Product, Product.id == OrderItem.product_id).where(Product.external_id.in_(sixty))

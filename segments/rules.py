@@ -77,7 +77,7 @@ class MemberOf(_Node):
     """The customer is in the audience of another segment; without `grades`, in any grade but cleared."""
 
     member_of: str
-    grades: Annotated[list[Grade], Field(min_length=1, strict=False)] | None = None
+    grades: Annotated[list[Annotated[Grade, Field(strict=False)]], Field(min_length=1)] | None = None
 
 
 def _shape(value: Any) -> str | None:
@@ -132,7 +132,7 @@ def parse_definition(document: Any) -> Definition:
         raise InvalidRule(
             "A definition is an object with a rule per grade (affected, likely, incoming, cleared).", where="$"
         )
-    if _shape(document) is not None:
+    if any(shape in document for shape in SHAPES):
         document = {Grade.AFFECTED.value: document}
     known = [grade.value for grade in Grade]
     unknown = [key for key in document if key not in known]
@@ -183,7 +183,7 @@ def _children(node: Any, where: str) -> Iterator[tuple[Any, str]]:
         if isinstance(node.get(key), list):
             yield from ((child, f"{where}.{key}[{position}]") for position, child in enumerate(node[key]))
     for key in ("not", "where", "among"):
-        if isinstance(node.get(key), dict):
+        if node.get(key) is not None:
             yield node[key], f"{where}.{key}"
 
 
@@ -200,18 +200,21 @@ def _check_size(document: Any, where: str) -> None:
             raise InvalidRule(
                 f"A rule has at most {MAX_NODES} nodes; put long lists of values into one `one_of`.", where=where
             )
-        if isinstance(node, dict) and _shape(node) is None:
-            raise InvalidRule(f"A rule has exactly one of the keys {', '.join(SHAPES)}.", where=place)
+        if not isinstance(node, dict) or _shape(node) is None:
+            raise InvalidRule(f"A rule is an object with exactly one of the keys {', '.join(SHAPES)}.", where=place)
         waiting.extend((child, path, depth + 1) for child, path in _children(node, place))
 
 
 def _path(where: str, loc: tuple[int | str, ...]) -> str:
-    path = where
-    # Union tags stand in the location beside the real keys: a tag is never followed by itself in the document.
-    steps = [step for position, step in enumerate(loc) if not (step in SHAPES and loc[position + 1 : position + 2])]
-    seen = [step for step in loc if step in {"all", "any", "not"}] if not steps else []
-    for step in steps + seen[-1:]:
+    """Return the place as the document has it: pydantic also names, at every rule, which kind it took it for."""
+    path, at_rule, key = where, True, ""
+    for step in loc:
+        if at_rule:
+            at_rule = False
+            continue
         path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        at_rule = step in {"not", "where", "among"} or (isinstance(step, int) and key in {"all", "any"})
+        key = str(step)
     return path
 
 
