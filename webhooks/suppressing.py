@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from outreach.settings import get_settings
-from outreach.vocabulary import EventKind
+from outreach.vocabulary import Channel, EventKind
 from webhooks import consents
 from webhooks.providers.base import ParsedEvent
 
@@ -51,6 +51,12 @@ GROUP BY h.channel, h.address HAVING count(*) >= :limit
 ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 """)
 
+_LIFT = text("""
+UPDATE suppressions SET lifted_at = :now, lifted_by = :by
+WHERE channel = :channel AND address = :address AND lifted_at IS NULL
+  AND reason IN ('stop', 'unsubscribed', 'opted_out_at_provider')
+""")
+
 
 def bar(session: Session, events: Sequence[tuple[str, ParsedEvent]], now: datetime) -> None:
     """Bar the addresses of the messages whose events (with their provider's name) say so; they must be stored."""
@@ -77,3 +83,8 @@ def bar(session: Session, events: Sequence[tuple[str, ParsedEvent]], now: dateti
                 "limit": settings.soft_bounces_that_bar,
             },
         )
+
+
+def lift(session: Session, *, channel: Channel, address: str, by: str, now: datetime) -> None:
+    """End the ban that the person herself asked for; one for an address that does not work stays."""
+    session.execute(_LIFT, {"channel": channel.value, "address": address, "by": by, "now": now})

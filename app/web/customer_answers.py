@@ -127,7 +127,12 @@ def _keep(session: Session, message: Message, words: str, meaning: Understanding
 def _said_before(session: Session, message: Message, words: str, meaning: Understanding) -> bool:
     same = session.scalar(
         select(Response.id)
-        .where(Response.message_id == message.id, Response.intent == meaning.intent, Response.text == words)
+        .where(
+            Response.customer_id == message.customer_id,
+            Response.message_id == message.id,
+            Response.intent == meaning.intent,
+            Response.text == words,
+        )
         .limit(1)
     )
     if same is None or meaning.intent is not Intent.STOP:

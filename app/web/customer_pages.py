@@ -34,6 +34,7 @@ by_code = [Depends(public("says only whether a code is genuine, and a few times 
 PREFERENCES_LIFETIME = timedelta(days=30)
 verify_limit = RateLimit(burst=10, seconds=6)
 
+Choice = Annotated[str, Form(max_length=40)]
 Words = Annotated[str, Form(max_length=5000)]
 
 
@@ -82,7 +83,7 @@ def answer_page(token: str, request: Request, session: SessionDep, choice: str =
 
 @router.post("/answer/{token}", dependencies=by_token)
 def answer(
-    token: str, request: Request, session: SessionDep, choice: Annotated[str, Form(max_length=40)] = "", words: Words = ""
+    token: str, request: Request, session: SessionDep, choice: Choice = "", words: Words = ""
 ) -> Response:  # fmt: skip
     """Record what the customer chose or wrote; the same answer twice is one answer."""
     message = _message(session, token, "answer")
@@ -150,7 +151,7 @@ def _unsubscribe(request: Request, session: Session, message: Message, *, done: 
 
 def _preferences(request: Request, session: Session, message: Message, *, saved: bool) -> Response:
     choices = customer_answers.choices(session, _customer(session, message))
-    return customer_page(request, "preferences.html", choices=choices, saved=saved)
+    return customer_page(request, "preferences.html", choices=choices, saved=saved, words=customer_answers.CLASS_WORDS)
 
 
 def _answer(
