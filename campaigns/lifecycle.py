@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from campaigns.planning import checked_ladder
+from campaigns.ladders import checked_ladder
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Campaign, Template
@@ -132,7 +132,7 @@ def _stop_sending(session: Session, campaign: Campaign, *, reason: str, now: dat
     )
     session.execute(
         text("""UPDATE chunks SET state = 'done', finished_at = :now, leased_until = NULL
-                WHERE campaign_id = :campaign_id AND state = 'ready'"""),
+                WHERE campaign_id = :campaign_id AND state IN ('ready', 'held')"""),
         parameters,
     )
     session.execute(

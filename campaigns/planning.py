@@ -5,18 +5,23 @@ joiners) and touches nothing that is there. Everybody gets a notice row, also th
 reason. Planning never calls a provider.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from campaigns import caps
 from campaigns.addresses import ADDRESSES, barred, refused
-from outreach.errors import InvalidInput
+from campaigns.classes import policy
+from campaigns.households import NAME_SHARED, first_at_address
+from campaigns.ladders import ladder_of
+from campaigns.send_slots import SIGNATURE, SLOTS, bound_channels, signatures_of, slots_of
+from campaigns.waves import DRAW, HELD_OUT
 from outreach.models import Campaign
-from outreach.vocabulary import CampaignKind, Channel
+from outreach.vocabulary import CampaignKind
 
 CHUNK_SIZE = 1000
 
@@ -38,65 +43,94 @@ _CHECK_INS_DUE = """
     ORDER BY k.customer_id LIMIT :slice"""
 
 
-def _statement(source: str) -> TextClause:
-    """Return the planning statement over `source`: choose the channel, write notices, chunks and messages."""
+@lru_cache
+def _statement(source: str, *, shared: bool, capped: bool) -> TextClause:
+    """Return the planning statement over `source`: choose the channel, write notices, chunks and messages.
+
+    `shared` looks for others at the same address, `capped` counts what each has heard; both cost, so that a class
+    that needs neither does not pay. `reached` has one row per recipient and channel that is tried at once.
+    """
     can_use = f"NOT {barred('ladder.channel', 'a.address')} AND NOT {refused('ladder.channel', 'c.id')}"
     return text(f"""
 WITH source AS MATERIALIZED ({source}
-), chosen AS MATERIALIZED (
-    SELECT source.*, best.channel, best.step, best.address,
-           CASE WHEN source.grade = 'cleared' THEN 'cleared'
-                WHEN best.channel IS NOT NULL THEN NULL
-                WHEN any_address.barred THEN 'suppressed'
-                WHEN any_address.known THEN 'no_consent'
-                ELSE 'no_address' END AS reason,
-           (row_number() OVER (PARTITION BY best.channel ORDER BY source.customer_id) - 1) / {CHUNK_SIZE} AS slot
-    FROM source
-    JOIN customers c ON c.id = source.customer_id
+), drawn AS MATERIALIZED (
+    SELECT source.*, {HELD_OUT} AS held_out, width_bucket({DRAW}, cast(:bounds AS float8[])) AS wave FROM source
+), tried AS MATERIALIZED (
+    SELECT drawn.*, best.channel, best.step, best.address, any_address.barred, any_address.known,
+           {SIGNATURE} AS signature,
+           {caps.over_cap("c.id") if capped else "false"} AS capped
+    FROM drawn
+    JOIN customers c ON c.id = drawn.customer_id
     LEFT JOIN LATERAL (
-        SELECT ladder.channel, ladder.step, a.address
-        FROM unnest(cast(:channels AS text[]), cast(:steps AS int[])) AS ladder(channel, step)
-        JOIN LATERAL {ADDRESSES} a ON a.channel = ladder.channel
-        WHERE source.grade <> 'cleared' AND {can_use}
-        ORDER BY ladder.step LIMIT 1
+        SELECT usable.channel, usable.step, usable.address FROM (
+            SELECT ladder.channel, ladder.step, ladder.grp, a.address, min(ladder.grp) OVER () AS first_grp
+            FROM unnest(cast(:channels AS text[]), cast(:steps AS int[]), cast(:groups AS int[]))
+                 AS ladder(channel, step, grp)
+            JOIN LATERAL {ADDRESSES} a ON a.channel = ladder.channel
+            WHERE drawn.grade <> 'cleared' AND {can_use}
+        ) usable WHERE usable.grp = usable.first_grp
     ) best ON true
     LEFT JOIN LATERAL (
         SELECT true AS known, bool_or({barred("a.channel", "a.address")}) AS barred
         FROM {ADDRESSES} a WHERE best.channel IS NULL AND a.channel = ANY(cast(:channels AS text[]))
         HAVING count(*) > 0
     ) any_address ON true
+), reached AS MATERIALIZED (
+    SELECT tried.*, slots.zones, coalesce(slots.opens_at, cast(:due_at AS timestamptz)) AS due_at, slots.closes_at,
+           coalesce(slots.opens_at, cast(:due_at AS timestamptz))
+               > coalesce(cast(:not_after AS timestamptz), 'infinity') AS late
+    FROM tried LEFT JOIN {SLOTS} ON slots.channel = tried.channel AND slots.signature = tried.signature
+), told AS MATERIALIZED (
+    SELECT DISTINCT ON (customer_id) reached.*, {first_at_address("reached") if shared else "true"} AS first_there
+    FROM reached ORDER BY customer_id, step
+), settled AS MATERIALIZED (
+    SELECT told.*,
+           CASE WHEN grade = 'cleared' THEN 'cleared'
+                WHEN channel IS NULL AND barred THEN 'suppressed'
+                WHEN channel IS NULL AND known THEN 'no_consent'
+                WHEN channel IS NULL THEN 'no_address'
+                WHEN held_out THEN NULL
+                WHEN capped THEN 'capped'
+                WHEN late THEN 'expired'
+                WHEN NOT first_there THEN 'shared_address' END AS reason
+    FROM told
 ), noted AS (
     INSERT INTO notices (campaign_id, customer_id, occurrence, grade, evidence_items, evidence_orders,
-                         evidence_tickets, state, reason, created_at, settled_at)
+                         evidence_tickets, state, reason, created_at, settled_at, wave)
     SELECT :campaign_id, customer_id, occurrence, grade, evidence_items, evidence_orders, evidence_tickets,
-           CASE WHEN reason IS NULL THEN 'owed' ELSE 'skipped' END, reason, :now,
-           CASE WHEN reason IS NOT NULL THEN cast(:now AS timestamptz) END
-    FROM chosen ORDER BY customer_id
+           CASE WHEN reason IS NOT NULL THEN 'skipped' WHEN held_out THEN 'held_out' ELSE 'owed' END, reason, :now,
+           CASE WHEN reason IS NOT NULL OR held_out THEN cast(:now AS timestamptz) END, wave
+    FROM settled ORDER BY customer_id
     ON CONFLICT (campaign_id, customer_id, occurrence) DO NOTHING
-    RETURNING id, customer_id, state
+    RETURNING id, customer_id, state, reason
+), chosen AS MATERIALIZED (
+    SELECT noted.id AS notice_id, reached.customer_id, reached.channel, reached.step, reached.address, reached.wave,
+           reached.zones, reached.due_at, reached.closes_at,
+           (row_number() OVER (PARTITION BY reached.channel, reached.wave, reached.zones
+                               ORDER BY reached.customer_id) - 1) / {CHUNK_SIZE} AS slot
+    FROM reached JOIN noted ON noted.customer_id = reached.customer_id AND noted.state = 'owed'
 ), made AS (
-    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size)
-    SELECT :campaign_id, channel, :template_version, cast(:due_at AS timestamptz), count(*)
-    FROM chosen WHERE reason IS NULL GROUP BY channel, slot ORDER BY channel, slot
-    RETURNING id, channel
+    INSERT INTO chunks (campaign_id, channel, template_version, state, wave, zones, due_at, closes_at, size)
+    SELECT :campaign_id, channel, :template_version, CASE WHEN wave > :wave THEN 'held' ELSE 'ready' END, wave,
+           zones, due_at, closes_at, count(*)
+    FROM chosen GROUP BY channel, wave, zones, due_at, closes_at, slot ORDER BY channel, wave, zones, slot
+    RETURNING id, channel, wave, zones
 ), numbered AS (
-    SELECT id, channel, row_number() OVER (PARTITION BY channel ORDER BY id) - 1 AS slot FROM made
+    SELECT id, channel, wave, coalesce(zones, '') AS zones,
+           row_number() OVER (PARTITION BY channel, wave, zones ORDER BY id) - 1 AS slot FROM made
 ), written AS (
     INSERT INTO messages (notice_id, campaign_id, customer_id, channel, step, chunk_id, address)
-    SELECT noted.id, :campaign_id, chosen.customer_id, chosen.channel, chosen.step, numbered.id, chosen.address
-    FROM chosen JOIN noted USING (customer_id) JOIN numbered USING (channel, slot)
-    WHERE noted.state = 'owed'
+    SELECT chosen.notice_id, :campaign_id, chosen.customer_id, chosen.channel, chosen.step, numbered.id, chosen.address
+    FROM chosen JOIN numbered ON numbered.channel = chosen.channel AND numbered.wave = chosen.wave
+         AND numbered.zones = coalesce(chosen.zones, '') AND numbered.slot = chosen.slot
     RETURNING channel
 )
 SELECT (SELECT count(*) FROM source) AS found, (SELECT max(customer_id) FROM source) AS last_customer,
        (SELECT count(*) FROM noted) AS notices, (SELECT count(*) FROM noted WHERE state = 'skipped') AS skipped,
+       array(SELECT id FROM noted WHERE reason = 'shared_address') AS shared,
        (SELECT coalesce(jsonb_object_agg(channel, total), '{{}}')
         FROM (SELECT channel, count(*) AS total FROM written GROUP BY channel) counted) AS messages
 """)
-
-
-_PLAN_AUDIENCE = _statement(_AUDIENCE)
-_PLAN_CHECK_INS = _statement(_CHECK_INS_DUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,40 +150,40 @@ def plan_slice(
 
     A resolution also names the cleared, as skipped, so that its account shows why they hear nothing.
     """
-    statement = _PLAN_CHECK_INS if campaign.kind == CampaignKind.CHECK_IN else _PLAN_AUDIENCE
+    source = _CHECK_INS_DUE if campaign.kind == CampaignKind.CHECK_IN else _AUDIENCE
+    shared = policy(campaign.notice_class).shared_address
+    parameters = _parameters(campaign, now, after, slice_size)
+    bound = bound_channels(campaign)
+    signatures = signatures_of(session, source, parameters) if bound else []
+    slots = slots_of(signatures, bound, due_at=parameters["due_at"])
     row = session.execute(
-        statement,
-        {
-            "campaign_id": campaign.id,
-            "segment_id": campaign.segment_id,
-            "grades": list(campaign.grades),
-            "template_version": campaign.template_version,
-            "notice_class": campaign.notice_class.value,
-            "channels": [step["channel"] for step in campaign.ladder],
-            "steps": list(range(len(campaign.ladder))),
-            "due_at": max(now, campaign.not_before or now),
-            "now": now,
-            "after": after,
-            "slice": slice_size,
-        },
+        _statement(source, shared=shared, capped=caps.skips(campaign.notice_class)),
+        {**parameters, **caps.parameters_of(campaign.notice_class), **slots.parameters()},
     ).one()
+    if row.shared:
+        session.execute(NAME_SHARED, {"notice_ids": row.shared})
     more = row.found == slice_size
     return Planned(row.notices, row.skipped, row.messages, row.last_customer if more else None)
 
 
-def checked_ladder(ladder: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the ladder when every step is a channel of its own with whole hours; raises `InvalidInput`."""
-    if not ladder:
-        raise InvalidInput("A campaign needs at least one channel.", where="ladder")
-    seen: set[str] = set()
-    for number, step in enumerate(ladder):
-        where = f"ladder[{number}]"
-        channel, hours = step.get("channel"), step.get("after_hours")
-        if channel not in set(Channel):
-            raise InvalidInput(f"{channel!r} is not a channel; use {', '.join(Channel)}.", where=where)
-        if channel in seen:
-            raise InvalidInput(f"{channel} is in the ladder twice; each channel is tried once.", where=where)
-        if hours is not None and (not isinstance(hours, int) or hours < 1):
-            raise InvalidInput("after_hours must be a whole number of hours, at least 1.", where=where)
-        seen.add(str(channel))
-    return list(ladder)
+def _parameters(campaign: Campaign, now: datetime, after: int, slice_size: int) -> dict[str, Any]:
+    ladder = ladder_of(campaign.ladder)
+    return {
+        "campaign_id": campaign.id,
+        "segment_id": campaign.segment_id,
+        "grades": list(campaign.grades),
+        "template_version": campaign.template_version,
+        "notice_class": campaign.notice_class.value,
+        "channels": ladder.channels,
+        "steps": ladder.steps,
+        "groups": ladder.groups,
+        "due_at": max(now, campaign.not_before or now),
+        "not_after": campaign.not_after,
+        "seed": campaign.seed,
+        "holdout_share": campaign.holdout_share,
+        "bounds": campaign.waves or [],
+        "wave": campaign.wave,
+        "now": now,
+        "after": after,
+        "slice": slice_size,
+    }

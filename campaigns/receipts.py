@@ -23,11 +23,12 @@ _STATES = {
     Outcome.UNKNOWN: SendState.UNKNOWN,
 }
 
-_MESSAGES = text("""
+_MESSAGES = text(f"""
+WITH moment AS MATERIALIZED (SELECT {clock.NOW_SQL} AS now)
 UPDATE messages m
 SET send_state = r.state, provider_id = coalesce(r.provider_id, m.provider_id),
-    sent_at = CASE WHEN r.state IN ('accepted', 'unknown') THEN cast(:now AS timestamptz) ELSE m.sent_at END,
-    failed_at = CASE WHEN r.state = 'rejected' THEN cast(:now AS timestamptz) ELSE m.failed_at END,
+    sent_at = CASE WHEN r.state IN ('accepted', 'unknown') THEN (SELECT now FROM moment) ELSE m.sent_at END,
+    failed_at = CASE WHEN r.state = 'rejected' THEN (SELECT now FROM moment) ELSE m.failed_at END,
     reason = CASE WHEN r.state = 'rejected' THEN 'provider_rejected' ELSE m.reason END,
     delivery_detail = coalesce(r.detail, m.delivery_detail)
 FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS bigint[]), cast(:states AS text[]), cast(:provider_ids AS text[]),
@@ -48,9 +49,9 @@ WHERE a.id = r.id
 # Refused messages go on in a small new chunk that is due later; the old one is never reset.
 _RETRY = text("""
 WITH made AS (
-    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries)
+    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries, wave, zones, closes_at)
     SELECT k.campaign_id, k.channel, k.template_version, cast(:due_at AS timestamptz), cardinality(:ids),
-           k.tries + 1
+           k.tries + 1, k.wave, k.zones, k.closes_at
     FROM chunks k WHERE k.id = (SELECT m.chunk_id FROM messages m WHERE m.id = (cast(:ids AS uuid[]))[1])
     RETURNING id
 )
@@ -78,7 +79,6 @@ def record(
     """
     if not receipts:
         return Counter()
-    now = clock.now(session)
     written = session.execute(
         _MESSAGES,
         {
@@ -87,16 +87,15 @@ def record(
             "states": [_STATES[r.outcome].value for r in receipts],
             "provider_ids": [r.provider_id for r in receipts],
             "details": [r.detail for r in receipts],
-            "now": now,
         },
     ).all()
     ours = {row.id for row in written}
     _finish_attempts(session, receipts, attempts)
     if opted_out := [r.message_id for r in receipts if r.opted_out]:
-        session.execute(_BAR, {"ids": opted_out, "now": now})
+        session.execute(_BAR, {"ids": opted_out, "now": clock.now(session)})
     refused = [r for r in receipts if r.outcome is Outcome.REFUSED and r.message_id in ours]
     if refused:
-        ids = [r.message_id for r in refused]
+        ids, now = [r.message_id for r in refused], clock.now(session)
         if claim_tries + 1 >= MOST_TRIES:
             session.execute(_GIVE_UP, {"ids": ids, "now": now})
         else:

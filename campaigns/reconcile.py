@@ -102,16 +102,18 @@ FROM still WHERE m.id = still.id
 # `sent_at` goes back to empty only where the provider is known not to have the message.
 _QUEUED = text(f"""
 WITH {_STILL}, made AS (
-    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries)
-    SELECT k.campaign_id, k.channel, k.template_version, :now, count(*), max(k.tries) + 1
+    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries, wave, zones, closes_at)
+    SELECT k.campaign_id, k.channel, k.template_version, :now, count(*), max(k.tries) + 1, min(k.wave), k.zones,
+           min(k.closes_at)
     FROM still JOIN chunks k ON k.id = still.chunk_id
-    GROUP BY k.campaign_id, k.channel, k.template_version
-    RETURNING id, campaign_id, template_version
+    GROUP BY k.campaign_id, k.channel, k.template_version, k.zones
+    RETURNING id, campaign_id, template_version, zones
 )
 UPDATE messages m SET send_state = 'queued', chunk_id = made.id,
        sent_at = CASE WHEN :absent THEN NULL ELSE m.sent_at END
 FROM still JOIN chunks k ON k.id = still.chunk_id
 JOIN made ON made.campaign_id = k.campaign_id AND made.template_version = k.template_version
+     AND made.zones IS NOT DISTINCT FROM k.zones
 WHERE m.id = still.id
 """)
 

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from campaigns import checkins, fallbacks, lifecycle, planning, playbooks, reconcile
+from campaigns import checkins, fallbacks, lifecycle, planning, playbooks, reconcile, send_slots, waves
 from outreach import clock
 from outreach.crash import crash_at
 from outreach.db import transaction
@@ -54,6 +54,8 @@ def sweep() -> None:
         checkins.schedule(session, now=now)
         checkins.skip_needless(session, now=now)
         fallbacks.fall_back(session, now=now)
+        waves.release_due(session, now=now)
+        send_slots.move_closed(session, now=now)
         session.execute(_SILENT_DELIVERIES, {"now": now, "before": now - SILENCE_IS_DELIVERY})
         for campaign_id in session.scalars(_FINISHED, {"now": now}):
             lifecycle.finish(session, campaign=session.get_one(Campaign, campaign_id), now=now, reason="everybody told")
@@ -75,6 +77,7 @@ def plan_all(campaign_id: int) -> None:
             newest = session.execute(_NEWEST_CHANGE, {"segment_id": campaign.segment_id}).scalar_one()
             if not _due(session, campaign, newest, now):
                 return
+            waves.draw_bounds(session, campaign=campaign)
             planned = planning.plan_slice(session, campaign=campaign, now=now, after=after)
             if campaign.kind is CampaignKind.CHECK_IN:
                 checkins.mark_sent(session, campaign=campaign)

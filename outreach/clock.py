@@ -14,11 +14,13 @@ from outreach.models import ClockOffset
 from outreach.settings import get_settings
 
 
+# The same moment inside a larger statement, for paths on which each statement counts.
+NOW_SQL = "(clock_timestamp() + make_interval(secs => coalesce((SELECT sum(seconds) FROM clock_offset), 0)))"
+
+
 def now(session: Session) -> datetime:
     """Return the present moment (UTC): the database's clock plus what the demo has added."""
-    moment: datetime = session.execute(
-        text("SELECT clock_timestamp() + make_interval(secs => coalesce((SELECT sum(seconds) FROM clock_offset), 0))")
-    ).scalar_one()
+    moment: datetime = session.execute(text(f"SELECT {NOW_SQL}")).scalar_one()
     return moment.astimezone(UTC)
 
 

@@ -1,0 +1,67 @@
+"""Let a window of a claimed chunk through: the lease is renewed, the last look taken, the attempts recorded.
+
+Step S3 of docs/sending.md, in one transaction that commits before the provider is called. A campaign that is paused,
+a stop (`stops`) and a chunk whose quiet hours have begun give the chunk back: `ours` is false.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from campaigns import last_look
+from campaigns.envelopes import Sender, Unrenderable
+from campaigns.preparing import Claim
+from campaigns.stops import stopped
+from outreach import clock
+from outreach.settings import get_settings
+
+_EXTEND = text(f"""
+UPDATE chunks SET leased_until = clock_timestamp() + make_interval(secs => :lease)
+WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
+  AND EXISTS (SELECT 1 FROM campaigns c WHERE c.id = chunks.campaign_id AND c.state = 'running')
+  AND (closes_at IS NULL OR closes_at > {clock.NOW_SQL})
+  AND NOT {stopped("chunks.channel", "chunks.campaign_id")}
+RETURNING {clock.NOW_SQL} AS now
+""")
+
+_RENDER_FAILED = text(f"""
+UPDATE messages m SET send_state = 'rejected', reason = 'template', delivery_detail = bad.why,
+       failed_at = {clock.NOW_SQL}
+FROM unnest(cast(:message_ids AS uuid[]), cast(:whys AS text[])) AS bad(id, why)
+WHERE m.id = bad.id AND m.send_state = 'queued'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What may go: the attempt of each message; `left` counts those that left, `ours` is false for a lost chunk."""
+
+    ours: bool
+    attempts: dict[UUID, int] = field(default_factory=dict)
+    left: int = 0
+
+
+def gate(session: Session, *, claim: Claim, sender: Sender, message_ids: Sequence[UUID]) -> Gated:
+    """Look at the window once more and record the calls that will be made for it."""
+    lease = get_settings().lease_seconds
+    held = session.execute(_EXTEND, {"chunk_id": claim.chunk_id, "fence": claim.fence, "lease": lease}).one_or_none()
+    if held is None:
+        return Gated(ours=False)
+    if not message_ids:
+        return Gated(ours=True)
+    judged = last_look.judge(
+        session, claim=claim, message_ids=message_ids, provider=sender.provider.name,
+        messages_per_call=sender.provider.messages_per_call, now=held.now,
+    )  # fmt: skip
+    attempts = {message_id: attempt_id for message_id, attempt_id in judged.items() if attempt_id is not None}
+    return Gated(ours=True, attempts=attempts, left=len(judged) - len(attempts))
+
+
+def refuse_unrenderable(session: Session, failures: Sequence[Unrenderable]) -> None:
+    """Reject the messages that could not be made, with the reason for the manager."""
+    session.execute(
+        _RENDER_FAILED, {"message_ids": [f.message_id for f in failures], "whys": [f.why for f in failures]}
+    )

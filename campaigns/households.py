@@ -1,0 +1,56 @@
+"""Several people at one address: one message of a campaign is enough, and it counts for each of them.
+
+Every customer keeps a notice. The second one's is skipped as `shared_address` and names the notice whose message
+reaches that address (`shared_with`). Should that message fail, `fallbacks` opens the second notice again, so that it
+goes its own way down the ladder. Class safety and surveys are never de-duplicated (`classes`).
+"""
+
+from sqlalchemy import text
+
+from campaigns.addresses import POSTAL_ADDRESS
+
+_REACHES = """m.send_state IN ('queued', 'sending', 'unknown', 'accepted') AND m.delivery_rank < 60"""
+
+
+def _by_customer(column: str, channel: str, address: str, row: str) -> str:
+    """Return SQL for the notice of another customer with this address, found by the customers' own index."""
+    return f"""(SELECT m.notice_id FROM customers o
+        JOIN notices n ON n.campaign_id = :campaign_id AND n.customer_id = o.id AND n.occurrence = {row}.occurrence
+        JOIN messages m ON m.notice_id = n.id AND m.channel = '{channel}' AND m.address = {address} AND {_REACHES}
+        WHERE o.{column} = {address} AND o.id <> {row}.customer_id ORDER BY m.notice_id LIMIT 1)"""
+
+
+def _by_postcard(address: str, row: str) -> str:
+    return f"""(SELECT m.notice_id FROM messages m
+        JOIN notices n ON n.id = m.notice_id AND n.occurrence = {row}.occurrence
+        WHERE m.campaign_id = :campaign_id AND m.channel = 'postcard' AND m.address = {address} AND {_REACHES}
+          AND m.customer_id <> {row}.customer_id ORDER BY m.notice_id LIMIT 1)"""
+
+
+def notice_reaching(row: str) -> str:
+    """Return SQL for the id of this campaign's notice that already reaches the channel and address of `row`."""
+    return f"""(CASE {row}.channel
+        WHEN 'email' THEN {_by_customer("email", "email", f"{row}.address", row)}
+        WHEN 'sms' THEN {_by_customer("phone", "sms", f"{row}.address", row)}
+        WHEN 'postcard' THEN {_by_postcard(f"{row}.address", row)} END)"""
+
+
+def first_at_address(row: str) -> str:
+    """Return SQL that is true when nobody of the slice before `row`, and nobody planned earlier, has the address.
+
+    Those who will not be told themselves (held out, capped, too late) speak for nobody.
+    """
+    silent = f"({row}.held_out OR {row}.capped OR {row}.late)"
+    return f"""(row_number() OVER (PARTITION BY {row}.channel, {row}.address, {silent}
+                                   ORDER BY {row}.customer_id, {row}.step) = 1 AND {notice_reaching(row)} IS NULL)"""
+
+
+# Which notice it was: one that stands by now, whichever of her addresses it reaches.
+NAME_SHARED = text(f"""
+UPDATE notices n SET shared_with = found.shared_with
+FROM (SELECT who.id, coalesce({_by_customer("email", "email", "c.email", "who")},
+                              {_by_customer("phone", "sms", "c.phone", "who")},
+                              {_by_postcard(POSTAL_ADDRESS, "who")}) AS shared_with
+      FROM notices who JOIN customers c ON c.id = who.customer_id WHERE who.id = ANY(:notice_ids)) found
+WHERE n.id = found.id
+""")

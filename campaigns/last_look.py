@@ -1,0 +1,176 @@
+"""The last look before a message goes: who is barred, cleared, answered, capped or too late leaves with the reason.
+
+Step S3 of docs/sending.md. It runs in the transaction that records the attempt, on a window of one chunk.
+What leaves settles as `suppressed` (its address), `expired`, or `cancelled` (the notice itself is needless now); a
+capped one that may wait, and one whose customer has moved to another time zone, go on in a chunk of their own.
+What may go is written once: `sending` and its attempt, one row per call, in the same statement.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.orm import Session
+
+from campaigns import caps
+from campaigns.addresses import barred, refused
+from campaigns.classes import policy
+from campaigns.plausible_zones import PHONE_PREFIX
+from campaigns.send_slots import hours_of, slot_in, zones_of
+from campaigns.timing import zone_names
+from outreach.settings import get_settings
+from outreach.vocabulary import Channel, NoticeClass
+
+
+class Claim(Protocol):
+    """What is asked of a claimed chunk."""
+
+    @property
+    def chunk_id(self) -> int: ...
+    @property
+    def fence(self) -> int: ...
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def notice_class(self) -> str: ...
+    @property
+    def not_after(self) -> datetime | None: ...
+    @property
+    def segment_id(self) -> int | None: ...
+    @property
+    def problem_id(self) -> int | None: ...
+    @property
+    def zones(self) -> str | None: ...
+
+
+# Any answer to the problem since the notice was written; a machine's does not count.
+ANSWERED = """EXISTS (SELECT 1 FROM responses r WHERE r.customer_id = {customer} AND r.problem_id = :problem_id
+    AND r.intent <> 'out_of_office' AND r.received_at >= {since})"""
+
+_answered = ANSWERED.format(customer="m.customer_id", since="(SELECT created_at FROM notices WHERE id = m.notice_id)")
+
+
+@lru_cache
+def _statement(*, capped: bool) -> TextClause:
+    over = f"WHEN {caps.over_cap('m.customer_id')} THEN :cap_reason" if capped else ""
+    return text(f"""
+WITH judged AS MATERIALIZED (
+    SELECT m.id,
+           CASE WHEN c.erased_at IS NOT NULL OR {barred("m.channel", "m.address")} THEN 'suppressed'
+                WHEN {refused("m.channel", "m.customer_id")} THEN 'no_consent'
+                WHEN cast(:not_after AS timestamptz) < :now THEN 'expired'
+                WHEN EXISTS (SELECT 1 FROM audience_members a
+                             WHERE a.segment_id = :segment_id AND a.customer_id = m.customer_id
+                               AND (a.left_at IS NOT NULL OR a.grade = 'cleared')) THEN 'cleared'
+                WHEN m.step > 0 AND {_answered} THEN 'answered'
+                {over} END AS reason
+    FROM messages m JOIN customers c ON c.id = m.customer_id
+    WHERE m.id = ANY(:message_ids) AND m.chunk_id = :chunk_id AND m.send_state = 'queued'
+    ORDER BY m.id FOR UPDATE OF m
+), calls AS (
+    INSERT INTO attempts (chunk_id, fence, provider, message_ids, leased_until)
+    SELECT :chunk_id, :fence, :provider, array_agg(passed.id ORDER BY passed.place),
+           clock_timestamp() + make_interval(secs => :lease)
+    FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM judged WHERE reason IS NULL) passed
+    GROUP BY passed.place / :messages_per_call
+    RETURNING id, message_ids
+)
+UPDATE messages m
+SET send_state = CASE WHEN judged.reason IS NULL THEN 'sending'
+                      WHEN judged.reason IN ('suppressed', 'no_consent') THEN 'suppressed'
+                      WHEN judged.reason = 'expired' THEN 'expired' ELSE 'cancelled' END,
+    reason = judged.reason, provider = :provider, attempt_id = coalesce(called.attempt_id, m.attempt_id),
+    failed_at = CASE WHEN judged.reason IS NOT NULL THEN cast(:now AS timestamptz) END
+FROM judged
+LEFT JOIN (SELECT id AS attempt_id, unnest(message_ids) AS message_id FROM calls) called
+       ON called.message_id = judged.id
+WHERE m.id = judged.id AND judged.reason IS DISTINCT FROM 'defer'
+RETURNING m.id, called.attempt_id
+""")
+
+
+_LOCK_CUSTOMERS = text(caps.LOCK_CUSTOMERS)
+
+# Nothing is ever reset in place: who must wait does so in a new chunk.
+_MOVE = text("""
+WITH late AS MATERIALIZED (
+    SELECT id FROM messages WHERE id = ANY(:message_ids) AND chunk_id = :chunk_id AND send_state = 'queued'
+    ORDER BY id FOR UPDATE
+), made AS (
+    INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries, wave, zones, closes_at)
+    SELECT k.campaign_id, k.channel, k.template_version, :due_at, (SELECT count(*) FROM late), k.tries, k.wave,
+           :zones, :closes_at
+    FROM chunks k WHERE k.id = :chunk_id AND EXISTS (SELECT 1 FROM late)
+    RETURNING id
+)
+UPDATE messages m SET chunk_id = made.id FROM made, late WHERE m.id = late.id
+RETURNING m.id
+""")
+
+
+def judge(
+    session: Session,
+    *,
+    claim: Claim,
+    message_ids: Sequence[UUID],
+    provider: str,
+    messages_per_call: int,
+    now: datetime,
+) -> dict[UUID, int | None]:
+    """Return the attempt of each message that may go, none for one that left; those that wait have left the chunk."""
+    notice_class = NoticeClass(claim.notice_class)
+    rules = policy(notice_class)
+    capped = rules.capped
+    if capped:
+        session.execute(_LOCK_CUSTOMERS, {"message_ids": list(message_ids)}).all()
+    parameters = {
+        "message_ids": list(message_ids),
+        "chunk_id": claim.chunk_id,
+        "segment_id": claim.segment_id,
+        "problem_id": claim.problem_id,
+        "provider": provider,
+        "fence": claim.fence,
+        "lease": get_settings().lease_seconds,
+        "messages_per_call": 1 if rules.single_calls else messages_per_call,
+        "notice_class": notice_class.value,
+        "not_after": claim.not_after,
+        "now": now,
+    }
+    if capped:
+        parameters |= caps.parameters_of(notice_class)
+        parameters["cap_reason"] = "capped" if caps.skips(notice_class) else "defer"
+    rows = session.execute(_statement(capped=capped), parameters).all()
+    attempts: dict[UUID, int | None] = {message_id: attempt_id for message_id, attempt_id in rows}
+    if capped and (waiting := [message_id for message_id in message_ids if message_id not in attempts]):
+        # `closes_at` in the past makes the sweep look for the slot.
+        later = {"due_at": now + caps.LOOK_AGAIN, "zones": claim.zones, "closes_at": now if claim.zones else None}
+        session.execute(_MOVE, {"message_ids": waiting, "chunk_id": claim.chunk_id, **later})
+    return attempts
+
+
+def send_elsewhere(session: Session, *, claim: Claim, channel: Channel, rows: Sequence[Row[Any]]) -> set[UUID]:
+    """Move the messages whose customer no longer is in the chunk's time zones to their own slot; returns them."""
+    window = hours_of(channel, NoticeClass(claim.notice_class))
+    if claim.zones is None or window is None:
+        return set()
+    strays: dict[str, list[UUID]] = {}
+    for row in rows:
+        found = ",".join(zones_of(_signature(row), get_settings().time_zone))
+        if found != claim.zones:
+            strays.setdefault(found, []).append(row.id)
+    moved: set[UUID] = set()
+    for found, ids in strays.items():
+        slot = slot_in(tuple(found.split(",")), window, claim.now)
+        where = {"due_at": slot.opens_at, "zones": found, "closes_at": slot.closes_at}
+        moved.update(session.scalars(_MOVE, {"message_ids": ids, "chunk_id": claim.chunk_id, **where}))
+    return moved
+
+
+def _signature(row: Row[Any]) -> str:
+    """Return the signature of one customer, as `send_slots.SIGNATURE` does in SQL."""
+    if row.time_zone in zone_names():
+        return str(row.time_zone)
+    return "|".join(("", row.country or "", row.region or "", (row.phone or "")[:PHONE_PREFIX]))
