@@ -1,0 +1,69 @@
+"""The product as it sends: `campaigns.dispatch.dispatch` in a process of its own, with the real adapters over HTTP.
+
+`python -m bench.dispatch_worker CHANNEL [MESSAGES]` waits for a line, sends until nothing is due (with MESSAGES: until
+this many were handed over, polling), and prints what it did.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from bench.sending_machine import memory_megabytes
+from campaigns.dispatch import dispatch
+from campaigns.envelopes import sender_for
+from outreach.db import engine
+from outreach.logs import configure_logging
+from outreach.vocabulary import Channel
+
+
+def main(channel: Channel, wanted: int) -> None:
+    """Send and report."""
+    configure_logging()
+    sender = sender_for(channel)
+    statements = [0]
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def _count(*_: object) -> None:
+        statements[0] += 1
+
+    with engine().connect():  # so that connecting is not part of what is timed
+        pass
+    print(json.dumps({"ready": True}), flush=True)
+    sys.stdin.readline()
+    statements[0] = 0
+    started, before = time.perf_counter(), _cpu()
+    outcomes: dict[str, int] = {}
+    while True:
+        done = dispatch(channel=channel, sender=sender, owner=f"bench:{os.getpid()}", budget_seconds=3600)
+        for outcome, number in done.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + number
+        if outcomes.get("accepted", 0) >= wanted:
+            break
+        time.sleep(0.02)
+    print(
+        json.dumps(
+            {
+                "seconds": time.perf_counter() - started,
+                "cpu_seconds": _cpu() - before,
+                "megabytes": memory_megabytes(),
+                "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "statements": statements[0],
+                "outcomes": outcomes,
+            }
+        ),
+        flush=True,
+    )
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main(Channel(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
