@@ -33,6 +33,7 @@ def create_worker() -> Celery:
         "campaigns.reconcile": min(_RECONCILE_SECONDS, max(tick, get_settings().reconcile_grace_seconds / 2)),
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,
+        "webhooks.tell_subscribers": tick,
         "webhooks.poll_desks": _POLL_SECONDS,
     }
     application.conf.beat_schedule = {

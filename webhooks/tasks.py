@@ -1,10 +1,10 @@
-"""Celery's way in: apply what was stored, and do what we owe the desks."""
+"""Celery's way in: apply what was stored, do what we owe the desks, tell subscribers."""
 
 from celery import shared_task
 
 from outreach.crash import crash_at
 from outreach.db import transaction
-from webhooks import desk_poll, desk_work, inbox, linked_tickets
+from webhooks import desk_poll, desk_work, inbox, linked_tickets, outgoing
 
 BATCH = 1000
 
@@ -35,3 +35,9 @@ def work_at_desks() -> None:
 def poll_desks() -> None:
     """Read from the desks what their webhooks missed."""
     desk_poll.poll()
+
+
+@shared_task(name="webhooks.tell_subscribers")
+def tell_subscribers() -> None:
+    """Tell other systems what happened."""
+    outgoing.tell()
