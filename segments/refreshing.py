@@ -204,9 +204,11 @@ def _difference(
             "left_at": None,
         },
     ).cte("kept")
+    # As an array, not a join: just filled, the members have no statistics that a join could be planned by.
+    leaving = func.array(select(delta.c.customer_id).where(delta.c.grade.is_(None)).scalar_subquery())
     gone = (
         update(MEMBERS)
-        .where(MEMBERS.c.segment_id == key, MEMBERS.c.customer_id == delta.c.customer_id, delta.c.grade.is_(None))
+        .where(MEMBERS.c.segment_id == key, MEMBERS.c.customer_id == func.any(leaving))
         .values(left_at=moment, changed_at=moment, version=number)
         .cte("gone")
     )
