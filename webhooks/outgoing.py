@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 # After each failed try, how long until the next: three days in all, as the specification proposes.
 WAITS = tuple(
-    timedelta(seconds=seconds) for seconds in (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 72_000)
+    timedelta(seconds=seconds) for seconds in (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 74_000)
 )
 GONE = 410
 BATCH = 50
