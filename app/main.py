@@ -16,7 +16,7 @@ from outreach.security import check_secret_key
 from outreach.settings import get_settings
 from segments import api as segments
 from webhooks import api as inbound
-from webhooks import inbound_api, outgoing_api
+from webhooks import connectors_api, inbound_api, outgoing_api, responses_api
 
 BODY_BYTES = 2 * 1024 * 1024
 EMAIL_BYTES = 30 * 1024 * 1024  # an email with its attachments; the other webhooks set their own, lower bound
@@ -40,6 +40,8 @@ def create_app() -> FastAPI:
     application.include_router(campaigns.router, max_body_size=BODY_BYTES)
     application.include_router(inbound.router, max_body_size=EMAIL_BYTES)
     application.include_router(inbound_api.router, max_body_size=BODY_BYTES)
+    application.include_router(connectors_api.router, max_body_size=BODY_BYTES)
+    application.include_router(responses_api.router, max_body_size=BODY_BYTES)
     application.include_router(outgoing_api.router, max_body_size=BODY_BYTES)
     application.include_router(customer_pages.router, max_body_size=BODY_BYTES)
     for pages in routes.ROUTERS:

@@ -1,11 +1,12 @@
-"""A reply, its meaning, and what follows: consent, the desk, the problem. Nothing that a customer says is lost.
+"""A reply and its recorded meaning. Nothing that a customer says is lost.
 
 A reply is matched to a message by the token of the address it was sent to, by the thread it answers, or by the
 number it comes from and what we last sent there. One that cannot be matched is kept for a person to look at.
+What follows from it is in `webhooks.reply_effects`.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -13,12 +14,25 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from outreach import clock, problems
-from outreach.models import Consent, DeskAction, Message, Problem, Response, Ticket
-from outreach.queue import wake
-from outreach.vocabulary import Channel, Intent, ProblemState, SuppressionReason
+from outreach.errors import InvalidInput, NotFound
+from outreach.models import Customer, Message, Response, Ticket
+from outreach.vocabulary import CampaignKind, Channel, Intent
+from webhooks import reply_effects
 from webhooks.intents import Understanding, understand
 from webhooks.providers.base import ParsedReply
 from webhooks.quoted_text import newest_words
+
+# What these campaigns say ends in a numbered question ("1 if solved, 2 if still broken") or is one.
+ASKING = frozenset(
+    {
+        CampaignKind.KNOWN,
+        CampaignKind.UPDATE,
+        CampaignKind.RESOLVED,
+        CampaignKind.RECALL,
+        CampaignKind.CHECK_IN,
+        CampaignKind.SURVEY,
+    }
+)
 
 _BY_THREAD = text("""
 SELECT id FROM messages WHERE id = ANY(cast(:ours AS uuid[])) ORDER BY sent_at DESC NULLS LAST LIMIT 1
@@ -31,24 +45,9 @@ WHERE (c.phone = :sender OR c.email = :sender) AND m.channel = :channel AND m.ad
   AND m.sent_at > cast(:now AS timestamptz) - interval '90 days'
 ORDER BY m.sent_at DESC LIMIT 1
 """)
-
-# After the problem was called resolved, so many customers saying "still broken" reopen it.
-REOPEN_AFTER = 3
-_STILL_BROKEN = text("""
-SELECT count(DISTINCT customer_id) FROM responses
-WHERE problem_id = :problem_id AND intent = 'still_broken' AND received_at >= :since
-""")
-
-_BAR = text("""
-INSERT INTO suppressions (channel, address, reason, source, created_at)
-VALUES (:channel, :address, :reason, 'reply', :now)
-ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
-""")
-
-_LIFT = text("""
-UPDATE suppressions SET lifted_at = :now, lifted_by = 'reply'
-WHERE channel = :channel AND address = :address AND lifted_at IS NULL
-  AND reason IN ('stop', 'unsubscribed', 'opted_out_at_provider') AND created_at <= :now
+_STOPPED = text("""
+SELECT EXISTS (SELECT 1 FROM suppressions WHERE channel = :channel AND address = :address AND lifted_at IS NULL
+               AND reason IN ('stop', 'unsubscribed', 'opted_out_at_provider'))
 """)
 
 
@@ -59,6 +58,7 @@ class _Match:
     campaign_id: int
     problem_id: int | None
     address: str
+    kind: CampaignKind
 
 
 def record(session: Session, *, reply: ParsedReply, inbound_event_id: int | None) -> Response | None:
@@ -66,7 +66,8 @@ def record(session: Session, *, reply: ParsedReply, inbound_event_id: int | None
     now = clock.now(session)
     words = newest_words(reply.text) if reply.channel is Channel.EMAIL else reply.text
     match = _match(session, reply, now)
-    meaning = _meaning(reply, words)
+    asked = match is not None and match.kind in ASKING and not _has_stopped(session, reply)
+    meaning = _meaning(reply, words, question_pending=asked)
     return keep(
         session,
         channel=reply.channel,
@@ -92,6 +93,8 @@ def keep(
 ) -> Response | None:
     """Write the response down and let its effects follow; the answer pages come in here."""
     match = _known(session, message_id) if message_id else None
+    # A person looks at what nobody could be matched to, and at what was not clear; a machine needs no answer.
+    settled = meaning.intent is Intent.OUT_OF_OFFICE or (match is not None and not meaning.review)
     response_id = session.execute(
         insert(Response)
         .values(
@@ -105,9 +108,8 @@ def keep(
             problem_id=match.problem_id if match else None,
             inbound_event_id=inbound_event_id,
             received_at=now,
-            # A person looks at what nobody could be matched to, and at what was not clear.
-            handled_at=None if meaning.review or match is None else now,
-            handled_by=None if meaning.review or match is None else "outreach",
+            handled_at=now if settled else None,
+            handled_by="outreach" if settled else None,
         )
         .on_conflict_do_nothing(index_elements=["inbound_event_id"])
         .returning(Response.id)
@@ -115,25 +117,75 @@ def keep(
     if response_id is None:
         return None
     response = session.get_one(Response, response_id)
-    _consent(session, response, sender, match, now)
-    if match is not None:
-        session.execute(
-            text("UPDATE messages SET replied_at = coalesce(replied_at, :now) WHERE id = :id"),
-            {"id": match.message_id, "now": now},
-        )
-        _tell_desk(session, response, now)
-        _reopen_if_many(session, response, now)
-        wake(session, "segments.sweep")
+    reply_effects.follow(session, response, now=now)
     session.flush()
     return response
 
 
-def _meaning(reply: ParsedReply, words: str) -> Understanding:
+def correct(
+    session: Session,
+    *,
+    response_id: int,
+    by: str,
+    now: datetime,
+    intent: Intent | None = None,
+    customer: str | None = None,
+    problem: str | None = None,
+    ticket: tuple[str, str] | None = None,
+    handled: bool | None = None,
+) -> Response:
+    """Say what a response really means, whose it is, which ticket it belongs to, or that it is dealt with.
+
+    What follows from it follows again; what has happened already does not happen twice.
+    """
+    response = session.get(Response, response_id, with_for_update=True)
+    if response is None:
+        raise NotFound(f"There is no response {response_id}.")
+    if intent is not None and intent is not response.intent:
+        reply_effects.take_back(session, response, by=by, now=now)
+        response.intent = intent
+    if customer is not None:
+        response.customer_id = _customer_id(session, customer)
+    if problem is not None:
+        response.problem_id = problems.find(session, problem).id
+    if handled is not None:
+        response.handled_at, response.handled_by = (now, by) if handled else (None, None)
+    if ticket is not None:
+        desk, reference = ticket
+        response.ticket_id = session.scalar(
+            select(Ticket.id).where(Ticket.desk == desk, Ticket.external_id == reference)
+        )
+        if response.ticket_id is None:
+            raise NotFound(f"There is no ticket {reference[:40]!r} of the desk {desk[:40]!r}.")
+    session.flush()
+    # Somebody who links it to a ticket deals with it there: no other one is opened.
+    if ticket is None and (intent is not None or customer is not None or problem is not None):
+        reply_effects.follow(session, response, now=now)
+    session.flush()
+    return response
+
+
+def _customer_id(session: Session, external_id: str) -> int:
+    found = session.scalar(select(Customer.id).where(Customer.external_id == external_id, Customer.erased_at.is_(None)))
+    if found is None:
+        raise InvalidInput(f"There is no customer {external_id[:40]!r}.", where="customer")
+    return found
+
+
+def _meaning(reply: ParsedReply, words: str, *, question_pending: bool) -> Understanding:
     if reply.automatic:
         return Understanding(Intent.OUT_OF_OFFICE, False, None, "automatic reply")
     if reply.provider_keyword == "STOP":
         return Understanding(Intent.STOP, False, None, "the provider's opt-out")
-    return understand(words, question_pending=False)
+    if reply.provider_keyword == "START":
+        return Understanding(Intent.START, False, None, "the provider's opt-in")
+    return understand(words, question_pending=question_pending)
+
+
+def _has_stopped(session: Session, reply: ParsedReply) -> bool:
+    """Whoever has stopped us was asked nothing: "yes" from there wants to be written to again."""
+    asked = {"channel": reply.channel.value, "address": reply.sender}
+    return bool(session.scalar(_STOPPED, asked))
 
 
 def _match(session: Session, reply: ParsedReply, now: datetime) -> _Match | None:
@@ -148,11 +200,13 @@ def _match(session: Session, reply: ParsedReply, now: datetime) -> _Match | None
 
 def _known(session: Session, message_id: UUID) -> _Match | None:
     row = session.execute(
-        text("""SELECT m.id, m.customer_id, m.campaign_id, m.address, c.problem_id
+        text("""SELECT m.id, m.customer_id, m.campaign_id, m.address, c.problem_id, c.kind
                 FROM messages m JOIN campaigns c ON c.id = m.campaign_id WHERE m.id = :id"""),
         {"id": message_id},
     ).one_or_none()
-    return None if row is None else _Match(row.id, row.customer_id, row.campaign_id, row.problem_id, row.address)
+    if row is None:
+        return None
+    return _Match(row.id, row.customer_id, row.campaign_id, row.problem_id, row.address, CampaignKind(row.kind))
 
 
 def _message_id_in(thread: str) -> UUID | None:
@@ -161,93 +215,6 @@ def _message_id_in(thread: str) -> UUID | None:
         return UUID(local.rsplit("+", 1)[-1])
     except ValueError:
         return None
-
-
-def _consent(session: Session, response: Response, sender: str, match: _Match | None, now: datetime) -> None:
-    """STOP bars the address it came from and the one we wrote to; START opens it again; both are kept as consent."""
-    if response.intent not in {Intent.STOP, Intent.START}:
-        return
-    addresses = {sender} | ({match.address} if match and match.address else set())
-    for address in sorted(addresses):
-        parameters = {"channel": response.channel.value, "address": address, "now": now}
-        if response.intent is Intent.STOP:
-            session.execute(_BAR, {**parameters, "reason": SuppressionReason.STOP.value})
-        else:
-            session.execute(_LIFT, parameters)
-    if match is not None:
-        session.add(
-            Consent(
-                customer_id=match.customer_id,
-                channel=response.channel,
-                allowed=response.intent is Intent.START,
-                acted_at=now,
-                source="reply",
-                wording=response.text[:500],
-            )
-        )
-
-
-def _tell_desk(session: Session, response: Response, now: datetime) -> None:
-    """A question and a "still broken" become work at the desk: a comment on her ticket, or a new one."""
-    if response.intent not in {Intent.QUESTION, Intent.STILL_BROKEN} or response.customer_id is None:
-        return
-    problem = session.get(Problem, response.problem_id) if response.problem_id else None
-    ticket = session.scalar(
-        select(Ticket)
-        .where(Ticket.customer_id == response.customer_id, Ticket.problem_id == response.problem_id)
-        .order_by(Ticket.opened_at.desc())
-        .limit(1)
-    )
-    said = "says it is still broken" if response.intent is Intent.STILL_BROKEN else "asks"
-    body = f"The customer {said} (by {response.channel}):\n\n{response.text}"
-    payload: dict[str, object] = {"response_id": response.id, "body": body}
-    if ticket is not None and response.intent is not Intent.STILL_BROKEN:
-        payload |= {"reference": ticket.external_id}
-    else:
-        email = session.scalar(text("SELECT email FROM customers WHERE id = :id"), {"id": response.customer_id})
-        title = problem.title if problem else "your message"
-        payload |= {
-            "subject": f"{'Still broken' if response.intent is Intent.STILL_BROKEN else 'Question'}: {title}",
-            "requester_email": email or "",
-            "problem_reference": problem.desk_reference if problem else None,
-        }
-    session.add(
-        DeskAction(
-            desk=(problem.desk if problem and problem.desk else "zendesk"),
-            key=f"response:{response.id}",
-            action="comment" if "reference" in payload else "open_ticket",
-            payload=payload,
-            created_at=now,
-            next_try_at=clock.wall(),
-        )
-    )
-    wake(session, "webhooks.work_at_desks")
-
-
-def _reopen_if_many(session: Session, response: Response, now: datetime) -> None:
-    if response.intent is not Intent.STILL_BROKEN or response.problem_id is None:
-        return
-    problem = session.get_one(Problem, response.problem_id)
-    if problem.department:
-        problems.assign(
-            session,
-            problem=problem,
-            title=f"Still broken for a customer: {problem.title}",
-            detail=response.text[:2000],
-            due_at=now + timedelta(days=1),
-            now=now,
-        )
-    if problem.state is not ProblemState.RESOLVED or problem.resolved_at is None:
-        return
-    told = session.scalar(_STILL_BROKEN, {"problem_id": problem.id, "since": problem.resolved_at}) or 0
-    if told >= REOPEN_AFTER:
-        problems.reopen(
-            session,
-            problem=problem,
-            author="replies",
-            now=now,
-            text=f"{told} customers answered that it is still broken.",
-        )
 
 
 def message_of(session: Session, message_id: UUID) -> Message | None:

@@ -168,7 +168,7 @@ def test_an_unknown_ticket_and_a_wrong_token_are_refused_in_zendesks_words(sandb
         ({"body": "x", "requester": {}}, 400),
         ({"body": "x", "requester": JANE, "status": "done"}, 400),
         ({"body": "x", "requester": JANE, "problem_id": "999999"}, 404),
-        ({"body": "x", "requester": JANE, "desks": ["jira"]}, 400),
+        ({"body": "x", "requester": JANE, "desks": ["fax"]}, 400),
     ],
 )
 def test_a_control_call_that_makes_no_sense_says_why(sandbox: Sandbox, body: dict[str, Any], status: int) -> None:

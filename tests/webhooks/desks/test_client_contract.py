@@ -246,6 +246,7 @@ def test_a_reference_with_strange_characters_reaches_nothing_else(sandbox: Sandb
 def test_a_desk_inside_our_network_is_refused_unless_it_is_named(sandbox: Sandbox, case: Case) -> None:
     connect = KINDS[case.name].connect
     assert connect is not None
-    client = connect(case.base(sandbox), "agent@example.com", case.token, mapping=case.adapter.Mapping(), **case.options)
+    mapping = case.adapter.Mapping()
+    client = connect(case.base(sandbox), "agent@example.com", case.token, mapping=mapping, **case.options)
     with pytest.raises(InvalidInput):
         client.who_am_i()
