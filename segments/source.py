@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     ColumnElement,
     DateTime,
@@ -122,6 +123,8 @@ class Source:
             other = self.value(operand.ref)
             return other + bound(operand.plus, Interval()) if operand.ref.kind is Kind.TIME else other
         kind = _TYPES[fact.ref.kind]
+        if fact.ref.kind is Kind.NUMBER and fact.ref.attribute is None:
+            kind = BigInteger()  # as the column: a cast of it would hide its index and its statistics
         if fact.operator.takes is Takes.VALUES:
             return bound(list(operand), ARRAY(kind))
         return bound(operand, Interval() if isinstance(operand, timedelta) else kind)

@@ -45,7 +45,12 @@ def scalar(ref: FieldRef, value: Any, *, where: str, ends_day: bool = False) -> 
             raise InvalidRule(f"{ref.path} is true or false; write true or false without quotes.", where=where)
         return value
     if ref.kind is Kind.NUMBER:
-        return _number(value, where, f"{ref.path} is a number")
+        number = _number(value, where, f"{ref.path} is a number")
+        if ref.attribute is None:
+            if number != int(number):
+                raise InvalidRule(f"{ref.path} counts whole things; compare it with a whole number.", where=where)
+            return int(number)
+        return number
     if ref.kind is Kind.TIME:
         return _time(value, where, ends_day=ends_day)
     text = _text(value, where, ref)

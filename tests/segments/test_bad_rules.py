@@ -59,6 +59,7 @@ BAD: list[tuple[Any, str, str]] = [
     (items({"field": "quantity", "op": "equals", "value": float("inf")}), "affected.where.value", "finite"),
     (items({"field": "quantity", "op": "equals", "value": 2**63}), "affected.where.value", "2^63"),
     (items({"field": "quantity", "op": "equals", "value": 1e300}), "affected.where.value", "2^63"),
+    (items({"field": "quantity", "op": "equals", "value": 1.5}), "affected.where.value", "whole number"),
     (items({"field": "quantity", "op": "equals", "value": True}), "affected.where.value", "number"),
     (items({"field": "quantity", "op": "equals", "value": "3"}), "affected.where.value", "without quotes"),
     (items({"field": "ordered_at", "op": "before", "value": "2027-02-29"}), "affected.where.value", "not a time"),
@@ -157,7 +158,7 @@ def test_every_operator_and_kind_of_row_is_documented() -> None:
 
 
 def test_numbers_and_times_at_the_edges_are_answered_not_failed(session: Session) -> None:
-    for value in (2**63 - 1, -(2**63) + 1, 0.1, 1e-300, 9.2e18):
+    for value in (2**63 - 1, -(2**63) + 1, 5.0, 9.2e18):
         rule = items({"field": "quantity", "op": "at_most", "value": value})
         session.execute(compiler.compile(rules.parse_definition(rule), now=NOW)).all()
     for field in ("customer.attributes.n",):

@@ -95,7 +95,7 @@ def text_facts(field: str, *, postal: bool = False) -> st.SearchStrategy[dict[st
 
 def number_facts(field: str, kind: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
     single = st.sampled_from(["equals", "not_equals", "less_than", "at_most", "more_than", "at_least"])
-    value = numbers | st.sampled_from([0.5, 12, 1.5])
+    value = numbers | st.sampled_from([0.5, 12, 1.5] if kind else [12, 3.0])
     return st.one_of(
         st.builds(lambda op, given: fact(field, op, given, kind), single, value),
         st.builds(
