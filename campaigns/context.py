@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ _ORDERS = text("""
 SELECT id, external_id AS order_reference, status, ordered_at, promised_at, shipped_at, delivered_at
 FROM orders WHERE id = ANY(:ids)
 """)
+_NAMES = {"order_reference": "order"}
 _TICKETS = text("SELECT id, external_id AS reference, subject FROM tickets WHERE id = ANY(:ids)")
 
 
@@ -117,16 +119,28 @@ def customer_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def day(moment: datetime | None) -> str | None:
     """Return a date as people write it, such as "4 March 2027"."""
-    return f"{moment.day} {moment:%B %Y}" if moment else None
+    return _written(moment.date()) if moment else None
+
+
+@lru_cache(maxsize=4096)
+def _written(date: date) -> str:
+    return f"{date.day} {date:%B %Y}"
 
 
 def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[str, Any]]:
     if not ids:
         return {}
+    result = session.execute(statement, {"ids": sorted(set(ids))})
+    # A thousand rows at a time: the names are worked out once, the rows stay tuples.
+    columns = list(result.keys())
+    plain = [(i, name) for i, name in enumerate(columns) if not name.endswith("_at") and name != "id"]
+    dates = [(i, f"{name[:-3]}_on") for i, name in enumerate(columns) if name.endswith("_at")]
+    key = columns.index("id")
     found = {}
-    for row in session.execute(statement, {"ids": sorted(set(ids))}).mappings():
-        words = {key: value for key, value in row.items() if key != "id" and not key.endswith("_at")}
-        words.update({f"{key[:-3]}_on": day(value) for key, value in row.items() if key.endswith("_at")})
-        words["order"] = words.pop("order_reference", None)
-        found[row["id"]] = words
+    for row in result.all():
+        words: dict[str, Any] = {_NAMES.get(name, name): row[i] for i, name in plain}
+        for i, name in dates:
+            words[name] = day(row[i])
+        words.setdefault("order", None)
+        found[row[key]] = words
     return found

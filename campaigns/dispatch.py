@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.envelopes import Envelope, Sender
 from campaigns.gate import gate, refuse_unrenderable
+from campaigns.poison import isolate
 from campaigns.preparing import Claim, Prepared, claim_next, prepare
 from campaigns.receipts import record
 from outreach import clock
@@ -35,6 +36,10 @@ from outreach.settings import get_settings
 from outreach.vocabulary import Channel
 
 log = structlog.get_logger()
+
+# One window at a time is gated or written down: side by side they would be no faster, and an old version of a row can
+# be cleared away (which keeps the next update HOT) only when no other transaction is under way.
+_WRITING = Lock()
 
 # One at the provider while the next is gated and the one before is written down: no lane waits for a window's tail.
 WINDOWS_AT_ONCE = 2
@@ -100,8 +105,9 @@ def dispatch(*, channel: Channel, sender: Sender, owner: str, budget_seconds: fl
             return None
         with transaction() as session:
             claim = claim_next(session, channel=channel, owner=owner, lease_seconds=get_settings().lease_seconds)
-        if claim is None:
-            return None
+            if claim is None:
+                return None
+            isolate(session, claim)
         crash_at("after_claim")
         return _Chunk(prepare(claim, sender), sender.window)
 
@@ -134,7 +140,7 @@ def _hand_over(chunk: _Chunk, window: Sequence[Envelope], sender: Sender, done: 
         return
     # Before the attempt is committed: a worker that is frozen after it must not wake up with time to spare.
     deadline = time.monotonic() + get_settings().lease_seconds / 2
-    with transaction() as session:
+    with _WRITING, transaction() as session:
         gated = gate(session, claim=claim, sender=sender, message_ids=[e.message_id for e in window])
         if not gated.ours:  # paused, cancelled, or the lease ran out
             chunk.lost = True
@@ -150,7 +156,7 @@ def _hand_over(chunk: _Chunk, window: Sequence[Envelope], sender: Sender, done: 
     receipts = sender.provider.send(passed, deadline=deadline) if passed else []
     crash_at("after_call")
     last = chunk.only_one_left()
-    with transaction() as session:
+    with _WRITING, transaction() as session:
         outcomes = record(session, receipts=receipts, attempts=gated.attempts, claim_tries=claim.tries)
         if last:
             _finish(session, chunk)

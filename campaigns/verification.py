@@ -13,6 +13,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]  # ten bits at a time: every message has a code
 _LOOKALIKES = str.maketrans("OIL", "011")
 _RANDOM_BITS = 30
+_RANDOM_MASK = (1 << _RANDOM_BITS) - 1
 _EPOCH = 1_704_067_200  # 2024-01-01 UTC; 30 bits of seconds last until 2058
 
 _SAME_SECOND = text("SELECT id FROM messages WHERE id >= :first AND id < :after")
@@ -20,10 +21,12 @@ _SAME_SECOND = text("SELECT id FROM messages WHERE id >= :first AND id < :after"
 
 def verification_code(message_id: UUID) -> str:
     """Return the code of a message, such as `7Q4K-9DM2-XW3B`."""
-    second = (message_id.int >> 80) // 1000 - _EPOCH
-    number = (second << _RANDOM_BITS) | (message_id.int & ((1 << _RANDOM_BITS) - 1))
-    two = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]
-    return f"{two[0]}{two[1]}-{two[2]}{two[3]}-{two[4]}{two[5]}"
+    whole, pairs = message_id.int, _PAIRS
+    second, bits = (whole >> 80) // 1000 - _EPOCH, whole & _RANDOM_MASK
+    return (
+        f"{pairs[second >> 20 & 1023]}{pairs[second >> 10 & 1023]}-{pairs[second & 1023]}"
+        f"{pairs[bits >> 20]}-{pairs[bits >> 10 & 1023]}{pairs[bits & 1023]}"
+    )
 
 
 def find_by_code(session: Session, given: str) -> UUID | None:

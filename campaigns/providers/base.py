@@ -69,7 +69,7 @@ _LINE_BREAKS = frozenset("\r\n\0")
 def refuse_line_breaks(**values: str | None) -> None:
     """Raise InvalidInput, naming the field, where a header-bound value holds CR, LF, NUL or half a character."""
     for where, value in values.items():
-        if value is None:
+        if value is None or (value.isascii() and value.isprintable()):
             continue
         if not _LINE_BREAKS.isdisjoint(value):
             raise InvalidInput(f"{where} must be one line: it holds a line break or a NUL.", where=where)
@@ -127,7 +127,8 @@ class EmailEnvelope:
             reply_to=self.reply_to,
         )
         for name, value in self.headers.items():
-            refuse_line_breaks(**{f"header {name!r}": value, "header name": name})
+            if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
+                refuse_line_breaks(**{f"header {name!r}": value, "header name": name})
 
 
 @dataclass(frozen=True, slots=True)

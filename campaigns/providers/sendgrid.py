@@ -43,7 +43,7 @@ class SendGrid:
         email_activity: bool = False,
     ) -> None:
         self.messages_per_call = max(1, min(messages_per_call, MAX_PERSONALIZATIONS))
-        self.window = min(MAX_PERSONALIZATIONS, self.messages_per_call * connections)
+        self.window = min(MAX_PERSONALIZATIONS, self.messages_per_call * connections * 2)
         self._base_url = base_url
         self._api_key = api_key
         self._unsubscribe_groups = dict(unsubscribe_groups or {})

@@ -56,21 +56,24 @@ def common_parts(texts: Sequence[str]) -> Shared:
     if low == high:
         return Shared(low, "", identical=True)
     start = _common_length(low, high, 0)
-    shortest = min(len(t) for t in texts)
     first = texts[0]
-    end, at_most = 0, shortest - start
-    while end < at_most:  # doubling steps, then narrowing: few comparisons for long ends
-        step = 1
-        while end + step <= at_most and _all_end(texts, first[len(first) - end - step :]):
-            end += step
-            step *= 2
-        if step == 1:
-            break
-    return Shared(first[:start], first[len(first) - end :] if end else "", identical=False)
+    end = first[start:]
+    for text in texts:
+        if not text.endswith(end) or len(text) < start + len(end):
+            end = _common_end(end, text[start:])
+    return Shared(first[:start], end, identical=False)
 
 
-def _all_end(texts: Sequence[str], end: str) -> bool:
-    return all(text.endswith(end) for text in texts)
+def _common_end(end: str, text: str) -> str:
+    """The longest common end of two texts, by halving."""
+    bottom, top = 0, min(len(end), len(text))
+    while bottom < top:
+        middle = (bottom + top + 1) // 2
+        if text.endswith(end[len(end) - middle :]):
+            bottom = middle
+        else:
+            top = middle - 1
+    return end[len(end) - bottom :]
 
 
 def _common_length(low: str, high: str, start: int) -> int:
