@@ -79,48 +79,80 @@ def refresh(
     ).one_or_none()
     if segment is None or not segment.current_version:
         raise NotFound(f"There is no segment {segment_id} with a rule.")
-    version = segment.current_version
-    if version != segment.built_version:
+    if segment.current_version != segment.built_version:
         only_customers = None  # never mix two versions: a new one is built whole
-    definition = rules.parse_definition(
-        session.scalar(
-            select(SegmentVersion.definition).where(
-                SegmentVersion.segment_id == segment_id, SegmentVersion.version == version
-            )
-        )
-    )
+    definition = _wording(session, segment_id, segment.current_version)
     empty = not session.scalar(select(select(MEMBERS.c.customer_id).where(MEMBERS.c.segment_id == segment_id).exists()))
-    statement = (
-        _first_fill(definition, segment_id, version, now, reason)
-        if empty and only_customers is None
-        else _difference(definition, segment_id, version, now, reason, only_customers)
-    )
+    fill = empty and only_customers is None
+    writing = _Writing(segment_id, segment.current_version, now, reason)
+    statement = _first_fill(definition, writing) if fill else _difference(definition, writing, only_customers)
     found = session.execute(statement).all()
-    if only_customers is not None:
-        totals = _moved(segment.totals, found)
+    if only_customers is None and not fill:
+        totals = counts(session, segment_id=segment_id)
     else:
-        totals = _moved({}, found) if empty else counts(session, segment_id=segment_id)
+        totals = _moved({} if fill else segment.totals, found)
+    _stamp(session, segment, definition, writing, totals, only_customers)
+    return _summary(segment.current_version, found, totals)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """What every row written by one refresh shares."""
+
+    segment_id: int
+    version: int
+    now: datetime
+    reason: str
+
+    def values(self) -> tuple[Any, Any, Any, Any]:
+        """Return segment, version, moment and reason, bound."""
+        moment = bound(self.now, DateTime(timezone=True))
+        return (
+            bound(self.segment_id, BigInteger()),
+            bound(self.version, BigInteger()),
+            moment,
+            bound(self.reason, Text()),
+        )
+
+
+def _wording(session: Session, segment_id: int, version: int) -> rules.Definition:
+    wording = select(SegmentVersion.definition).where(
+        SegmentVersion.segment_id == segment_id, SegmentVersion.version == version
+    )
+    return rules.parse_definition(session.scalar(wording))
+
+
+def _stamp(
+    session: Session,
+    before: Any,
+    definition: rules.Definition,
+    writing: _Writing,
+    totals: dict[Grade, int],
+    only_customers: Sequence[int] | None,
+) -> None:
+    """Note on the segment what it now stands on; raises `Conflict` when its rule changed meanwhile."""
     due_at = None
     if watches_time(definition):
         # After a whole refresh the next sweep looks for the next boundary: nobody waits for that here.
-        due_at = now
+        due_at = writing.now
         if only_customers is not None:
-            due_at = next_boundary(session, definition=definition, now=now, only_customers=only_customers)
-            due_at = min(due_at, segment.due_at) if due_at and segment.due_at else due_at or segment.due_at
+            due_at = next_boundary(session, definition=definition, now=writing.now, only_customers=only_customers)
+            due_at = min(due_at, before.due_at) if due_at and before.due_at else due_at or before.due_at
     stamped = session.execute(
         update(Segment)
-        .where(Segment.id == segment_id, Segment.current_version == version)
+        .where(Segment.id == writing.segment_id, Segment.current_version == writing.version)
         .values(
-            built_version=version,
-            refreshed_at=now if only_customers is None else Segment.refreshed_at,
+            built_version=writing.version,
+            refreshed_at=writing.now if only_customers is None else Segment.refreshed_at,
             due_at=due_at,
             totals={grade.value: number for grade, number in totals.items()},
         )
         .execution_options(synchronize_session=False)
     )
     if not getattr(stamped, "rowcount", 0):
-        raise Conflict(f"The rule of segment {segment_id} changed during the rebuild; the newer one will be built.")
-    return _summary(version, found, totals)
+        raise Conflict(
+            f"The rule of segment {writing.segment_id} changed during the rebuild; the newer one will be built."
+        )
 
 
 def _moved(before: Mapping[str, int], found: Sequence[Any]) -> dict[Grade, int]:
@@ -134,11 +166,10 @@ def _moved(before: Mapping[str, int], found: Sequence[Any]) -> dict[Grade, int]:
     return totals
 
 
-def _first_fill(definition: rules.Definition, segment_id: int, version: int, now: datetime, reason: str) -> Any:
+def _first_fill(definition: rules.Definition, writing: _Writing) -> Any:
     """Nobody is a member yet: a plain insert, streamed, without looking for what was there."""
-    found = compiler.compile(definition, now=now).subquery("found")
-    moment = bound(now, DateTime(timezone=True))
-    number, key = bound(version, BigInteger()), bound(segment_id, BigInteger())
+    found = compiler.compile(definition, now=writing.now).subquery("found")
+    key, number, moment, reason = writing.values()
     entered = (
         insert(MEMBERS)
         .from_select(
@@ -154,7 +185,7 @@ def _first_fill(definition: rules.Definition, segment_id: int, version: int, now
         insert(CHANGES)
         .from_select(
             ["segment_id", "customer_id", "to_grade", "reason", "version", "at"],
-            select(key, entered.c.customer_id, entered.c.grade, bound(reason, Text()), number, moment),
+            select(key, entered.c.customer_id, entered.c.grade, reason, number, moment),
         )
         .cte("logged")
     )
@@ -165,19 +196,11 @@ def _first_fill(definition: rules.Definition, segment_id: int, version: int, now
     )
 
 
-def _difference(
-    definition: rules.Definition,
-    segment_id: int,
-    version: int,
-    now: datetime,
-    reason: str,
-    only_customers: Sequence[int] | None,
-) -> Any:
-    found = compiler.compile(definition, now=now, only_customers=only_customers, members_of=segment_id).subquery(
-        "found"
-    )
-    moment = bound(now, DateTime(timezone=True))
-    number, key = bound(version, BigInteger()), bound(segment_id, BigInteger())
+def _difference(definition: rules.Definition, writing: _Writing, only_customers: Sequence[int] | None) -> Any:
+    """Write what differs between the audience as it is and as it should be; count it by grades."""
+    found = compiler.compile(
+        definition, now=writing.now, only_customers=only_customers, members_of=writing.segment_id
+    ).subquery("found")
     was = cast(found.c.was, Text)
     others = or_(*(found.c[kind].is_distinct_from(found.c[f"had_{kind}"]) for kind in EVIDENCE))
     delta = (
@@ -186,6 +209,27 @@ def _difference(
         .cte("delta")
         .prefix_with("MATERIALIZED")
     )
+    key, number, moment, reason = writing.values()
+    logged = (
+        insert(CHANGES)
+        .from_select(
+            ["segment_id", "customer_id", "from_grade", "to_grade", "reason", "version", "at"],
+            select(key, delta.c.customer_id, delta.c.was, delta.c.grade, reason, number, moment).where(
+                delta.c.was.is_distinct_from(delta.c.grade)
+            ),
+        )
+        .cte("logged")
+    )
+    return (
+        select(delta.c.was, delta.c.grade, func.count().label("number"))
+        .add_cte(_kept(delta, writing), _gone(delta, writing), logged)
+        .group_by(delta.c.was, delta.c.grade)
+    )
+
+
+def _kept(delta: Any, writing: _Writing) -> Any:
+    """Write who entered, changed or came back."""
+    key, number, moment, _ = writing.values()
     values = [key, delta.c.customer_id, delta.c.grade, number, *(delta.c[kind] for kind in EVIDENCE), moment, moment]
     entering = upsert(MEMBERS).from_select(
         ["segment_id", "customer_id", "grade", "version", *EVIDENCE, "entered_at", "changed_at"],
@@ -193,7 +237,7 @@ def _difference(
     )
     given = entering.excluded
     again = MEMBERS.c.left_at.is_not(None)
-    kept = entering.on_conflict_do_update(
+    return entering.on_conflict_do_update(
         index_elements=["segment_id", "customer_id"],
         set_={
             "grade": given.grade,
@@ -204,28 +248,18 @@ def _difference(
             "left_at": None,
         },
     ).cte("kept")
+
+
+def _gone(delta: Any, writing: _Writing) -> Any:
+    """Write who left; the row stays."""
+    key, number, moment, _ = writing.values()
     # As an array, not a join: just filled, the members have no statistics that a join could be planned by.
     leaving = func.array(select(delta.c.customer_id).where(delta.c.grade.is_(None)).scalar_subquery())
-    gone = (
+    return (
         update(MEMBERS)
         .where(MEMBERS.c.segment_id == key, MEMBERS.c.customer_id == func.any(leaving))
         .values(left_at=moment, changed_at=moment, version=number)
         .cte("gone")
-    )
-    logged = (
-        insert(CHANGES)
-        .from_select(
-            ["segment_id", "customer_id", "from_grade", "to_grade", "reason", "version", "at"],
-            select(key, delta.c.customer_id, delta.c.was, delta.c.grade, bound(reason, Text()), number, moment).where(
-                delta.c.was.is_distinct_from(delta.c.grade)
-            ),
-        )
-        .cte("logged")
-    )
-    return (
-        select(delta.c.was, delta.c.grade, func.count().label("number"))
-        .add_cte(kept, gone, logged)
-        .group_by(delta.c.was, delta.c.grade)
     )
 
 
