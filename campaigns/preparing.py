@@ -18,6 +18,7 @@ from campaigns.last_look import send_elsewhere
 from campaigns.rendering import CompiledContent
 from campaigns.stops import stopped
 from outreach import clock
+from outreach.crash import crash_at_any
 from outreach.db import transaction
 from outreach.models import Campaign
 from outreach.vocabulary import Channel
@@ -106,6 +107,7 @@ def prepare(claim: Claim, sender: Sender) -> Prepared:
         variables = contexts(session, campaign=campaign, recipients=recipients, now=claim.now)
         content = sender.content(session, claim.template_key, claim.template_version)
         patient = ladder_of(campaign.ladder).patient
+    crash_at_any("rendering", (recipient.customer["external_id"] for recipient in recipients))
     envelopes, failures = _render(sender, campaign, recipients, locales, variables, content)
     return Prepared(claim, envelopes, failures, patient)
 

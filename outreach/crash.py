@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterable
 
 # In the order of the protocol (S numbers of docs/sending.md); tests/faults/test_f02_crash_points.py kills at each.
 POINTS = (
@@ -31,6 +32,13 @@ def crash_at(point: str) -> None:
         name, _, trigger = wanted.partition(":")
         if name == point and (not trigger or _removed(trigger)):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash_at_any(point: str, names: Iterable[str]) -> None:
+    """Kill this process if one of these names is wanted, as in `OUTREACH_CRASH_AT=rendering c-7`."""
+    if os.environ.get("OUTREACH_CRASH_AT"):
+        for name in names:
+            crash_at(f"{point} {name}")
 
 
 def _removed(trigger: str) -> bool:

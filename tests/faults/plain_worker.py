@@ -2,13 +2,18 @@
 
 `python -m tests.faults.plain_worker [CHANNEL …]` runs until SIGTERM. The parent has everything imported, so that a
 new child works a moment after the last one was killed. A line per child goes to standard output.
+`PLAIN_WORKER_CLOCK_HOURS` puts its clock wrong.
 """
 
 import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import time_machine
 
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import sender_for
@@ -48,7 +53,9 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            work(channels)
+            wrong_by = timedelta(hours=float(os.environ.get("PLAIN_WORKER_CLOCK_HOURS", "0")))
+            with time_machine.travel(datetime.now(UTC) + wrong_by) if wrong_by else nullcontext():
+                work(channels)
         signal.signal(signal.SIGTERM, stop)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"worker ended with {os.waitstatus_to_exitcode(status)}\n")

@@ -51,8 +51,7 @@ def test_a_crash_loses_and_doubles_nothing(
         OUTREACH_CRASH_AT=",".join(f"{name}:{trigger}" for name, trigger in triggers.items()),
     )  # fmt: skip
     until(lambda: not any(trigger.exists() for trigger in triggers.values()), what=f"the crash at {point}")
-    rest()
-    # What is done stays done: a few more rounds change nothing.
     until(lambda: installation.log().count("worker ended with -9") >= len(triggers), what="the death of the worker")
+    rest()
     installation.kill(worker)
     expect_everybody_once(installation, PEOPLE)

@@ -1,0 +1,48 @@
+"""F3, F4: a worker stands still for longer than its lease, and than lease and grace together, and then goes on.
+
+No software on our side can fence an HTTP provider: a worker frozen between its last look at the clock and the write
+to the socket would tell one call's people twice. The grace is 15 minutes by default for that reason. Everywhere else
+in the protocol a pause of any length is harmless, which is what these tests show.
+"""
+
+import random
+import re
+import time
+
+import pytest
+
+from outreach.vocabulary import Channel
+from tests.faults.conftest import Install
+from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, rest
+from tests.faults.nemesis import freeze
+
+LEASE = 2
+
+
+def fenced(log: str) -> int:
+    """Return how many receipts came too late to count."""
+    return sum(int(number) for number in re.findall(r"fenced=(\d+)", log))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("seconds", "pauses"), [(2 * LEASE, 6), (LEASE + 1 + 4, 6)], ids=["F3", "F4"])
+def test_a_frozen_worker_wakes_up_to_a_closed_gate(
+    database: str, install: Install, seconds: float, pauses: int
+) -> None:
+    people = 600
+    # Dropped webhooks leave it to search and fence alone.
+    installation = install({"sendgrid": {"latency_ms": 250, "webhooks": {"lose": 1.0}}}, email_messages_per_call="2")
+    a_campaign_on(Channel.EMAIL, people)
+    crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
+    dice, frozen = random.Random(3), 0
+    while frozen < pauses and (open_messages() > people // 20 or frozen == 0):
+        time.sleep(0.3 + dice.random() * 0.3)
+        frozen += freeze(crowd, dice, seconds)
+    rest(90)
+    time.sleep(1)
+    for worker in crowd:
+        installation.kill(worker)
+    expect_everybody_once(installation, people)
+    assert "leases ran out" in installation.log()
+    assert frozen >= 2
+    assert fenced(installation.log()) > 0

@@ -1,0 +1,62 @@
+"""F5, F6: answers that get lost, errors before and after the acceptance, storms of 429."""
+
+import pytest
+from sqlalchemy import text
+
+from outreach.db import transaction
+from outreach.vocabulary import Channel
+from tests.faults.conftest import Install
+from tests.faults.judge import a_campaign_on, expect_everybody_once, rest
+from tests.installation import Installation
+
+PEOPLE = 40
+
+
+def send(installation: Installation, channel: Channel, people: int = PEOPLE) -> None:
+    """Start a worker on a new campaign and wait for its end."""
+    a_campaign_on(channel, people)
+    worker = installation.start("tests.faults.plain_worker", channel.value)
+    rest()
+    installation.kill(worker)
+
+
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.faults), 1.0])
+def test_answers_lost_after_the_acceptance_are_settled_by_webhooks(
+    database: str, install: Install, share: float
+) -> None:
+    installation = install(
+        {"sendgrid": {"accept_then_drop": share}}, sendgrid_email_activity="false", reconcile_grace_seconds="600"
+    )
+    installation.start_api()
+    send(installation, Channel.EMAIL)
+    expect_everybody_once(installation, PEOPLE)
+    with transaction() as session:
+        unclear = session.scalar(text("SELECT count(*) FROM attempts WHERE state = 'unknown' OR detail IS NOT NULL"))
+    assert (unclear or 0) > 0
+
+
+@pytest.mark.parametrize(
+    "channel", [Channel.EMAIL, *(pytest.param(c, marks=pytest.mark.faults) for c in (Channel.SMS, Channel.POSTCARD))]
+)
+def test_errors_before_and_after_the_acceptance_tell_everybody_once(
+    database: str, install: Install, channel: Channel
+) -> None:
+    knobs = {"error_after_accept": 0.2, "error_before_accept": 0.2, "wrong_json": 0.1}
+    installation = install(dict.fromkeys(("sendgrid", "twilio", "lob"), knobs))
+    send(installation, channel)
+    expect_everybody_once(installation, PEOPLE)
+
+
+def test_nobody_tries_again_before_the_provider_allows_it(database: str, install: Install) -> None:
+    installation = install({"sendgrid": {"rate_limit": {"first": 3}, "retry_after_seconds": 3}})
+    send(installation, Channel.EMAIL, 5)
+    expect_everybody_once(installation, 5)
+    with transaction() as session:
+        gaps = session.scalars(
+            text("""SELECT extract(epoch FROM b.started_at - a.finished_at) FROM attempts a
+                    JOIN attempts b ON b.id = (SELECT min(id) FROM attempts c WHERE c.id > a.id)
+                    WHERE a.status_code = 429""")
+        ).all()
+    # Five people are one call, so that each attempt follows the last one.
+    assert len(gaps) == 3
+    assert min(gaps) >= 3
