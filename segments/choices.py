@@ -57,9 +57,9 @@ def choices(related: str | None = None) -> list[Choice]:
     found = _columns(entity, "", entity.singular.capitalize(), entity.table)
     for name, parent in entity.parents.items():
         if name == "customer":
-            found += _customer("customer.", "Customer")
+            found += _customer("customer.", "Customer", "customer's ")
         else:
-            found += _columns(entity, f"{name}.", name.capitalize(), parent.table)
+            found += _columns(entity, f"{name}.", name.capitalize(), parent.table, f"{parent.noun} ")
     return found
 
 
@@ -109,9 +109,9 @@ def _parent_table(entity: Entity, name: str) -> Table:
     return entity.parents[name].table
 
 
-def _customer(prefix: str, group: str) -> list[Choice]:
+def _customer(prefix: str, group: str, owner: str = "") -> list[Choice]:
     plain = [
-        Choice(f"{prefix}{name}", fields.noun_of(name), group, kind, fields.words_of(CUSTOMERS, name))
+        Choice(f"{prefix}{name}", f"{owner}{fields.noun_of(name)}", group, kind, fields.words_of(CUSTOMERS, name))
         for name, kind in fields.columns_of(CUSTOMERS).items()
     ]
     facts = [
@@ -121,9 +121,9 @@ def _customer(prefix: str, group: str) -> list[Choice]:
     return plain + facts
 
 
-def _columns(entity: Entity, prefix: str, group: str, source: Table) -> list[Choice]:
+def _columns(entity: Entity, prefix: str, group: str, source: Table, owner: str = "") -> list[Choice]:
     return [
-        Choice(f"{prefix}{name}", fields.noun_of(name), group, kind, fields.words_of(source, name))
+        Choice(f"{prefix}{name}", f"{owner}{fields.noun_of(name)}", group, kind, fields.words_of(source, name))
         for name, kind in fields.columns_of(source).items()
         if name not in entity.parents
     ]

@@ -24,6 +24,14 @@ def sentence(subject: rules.Rule | rules.Definition) -> str:
     return " ".join(f"{_OPENINGS[grade]}: customers {spoken(meanings[grade])}." for grade in Grade if grade in meanings)
 
 
+def sentences(definition: rules.Definition) -> dict[Grade, str]:
+    """Return what each grade asks, one sentence each, for lists; raises `InvalidRule`."""
+    return {
+        grade: f"Customers {spoken(meaning)}."
+        for grade, meaning in sorted(understand(definition).items(), key=lambda each: list(Grade).index(each[0]))
+    }
+
+
 def spoken(meaning: Meaning) -> str:
     """Return a rule as what follows "customers": "whose country is BR and who have …"."""
     if isinstance(meaning, Fact):

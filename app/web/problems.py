@@ -21,8 +21,9 @@ from outreach.models import PROBLEM_TRANSITIONS, Campaign, Problem
 from outreach.permissions import Actor, Permission
 from outreach.problem_verbs import Verb
 from outreach.schemas import EntryIn, ProblemIn, PromiseIn, ResolveIn, UpdateIn
-from outreach.vocabulary import ProblemState, Severity
-from segments import audiences, growth
+from outreach.vocabulary import Grade, ProblemState, Severity
+from segments import audiences, growth, rules
+from segments.sentences import sentences
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 Reader = Annotated[Actor, Depends(requires(Permission.PROBLEMS_READ))]
@@ -197,7 +198,7 @@ def _problem_page(
         row=row,
         told=told_of(session, row.campaign_id),
         owed=boards.owed(row, clock.now(session)),
-        sentence=_sentence(session, row),
+        said_scope=_sentences(session, row),
         entries=problem_story.entries(session, problem_id=problem.id),
         tickets=problem_story.tickets(session, problem_id=problem.id),
         replies=problem_story.replies(session, problem_id=problem.id),
@@ -212,10 +213,11 @@ def _problem_page(
     )
 
 
-def _sentence(session: Session, row: BoardRow) -> str:
+def _sentences(session: Session, row: BoardRow) -> dict[Grade, str]:
     if row.segment_id is None or not row.has_scope:
-        return ""
-    return audiences.version_in_force(session, segment_id=row.segment_id).sentence
+        return {}
+    version = audiences.version_in_force(session, segment_id=row.segment_id)
+    return sentences(rules.parse_definition(version.definition)) if version.definition else {}
 
 
 def _campaigns(session: Session, problem: Problem) -> list[tuple[Campaign, Told | None]]:

@@ -2,6 +2,6 @@
 
 from fastapi import APIRouter
 
-from app.web import problems, signing_in
+from app.web import problems, scope, signing_in
 
-ROUTERS: tuple[APIRouter, ...] = (signing_in.router, problems.router)
+ROUTERS: tuple[APIRouter, ...] = (signing_in.router, problems.router, scope.router)

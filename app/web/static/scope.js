@@ -1,0 +1,53 @@
+// The scope builder: asks the server for the form again when a choice changes its shape, and for values as one types.
+"use strict";
+
+(function () {
+  let timer = 0;
+
+  function tree() { return document.getElementById("builder"); }
+
+  document.addEventListener("change", function (event) {
+    const field = event.target;
+    if (!(field instanceof HTMLElement) || !field.hasAttribute("data-restructures") && !(field.matches && field.matches("select[name$=':other']"))) return;
+    const form = tree();
+    htmx.ajax("POST", form.getAttribute("action") + "/edit", { source: form, target: "#tree", swap: "innerHTML" });
+  });
+
+  // After the form was drawn anew, focus stays where it was, and the numbers are asked for again.
+  let focused = "";
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    if (event.detail.target.id === "tree") focused = document.activeElement ? document.activeElement.name || "" : "";
+    if (event.detail.target.id === "preview") event.detail.target.setAttribute("aria-busy", "false");
+  });
+  document.addEventListener("htmx:afterSwap", function (event) {
+    if (event.detail.target.id !== "tree") return;
+    const again = focused && focused !== "do" ? tree().elements.namedItem(focused) : null;
+    const fresh = event.detail.target.querySelectorAll("select[name$=':field']");
+    const empty = Array.prototype.filter.call(fresh, function (each) { return !each.value; }).pop();
+    if (again instanceof HTMLElement) again.focus(); else if (empty) empty.focus();
+    htmx.trigger(tree(), "changed");
+  });
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    if (event.detail.target && event.detail.target.id === "preview") event.detail.target.setAttribute("aria-busy", "true");
+  });
+
+  function suggest(field) {
+    const list = document.getElementById(field.getAttribute("list"));
+    const asked = new URLSearchParams({ field: field.dataset.field, related: field.dataset.related, typed: field.value });
+    if (list) htmx.ajax("GET", "/rules/values?" + asked, { source: list, target: list, swap: "innerHTML" });
+  }
+  document.addEventListener("focusin", function (event) { if (event.target.dataset && event.target.dataset.field) suggest(event.target); });
+  document.addEventListener("input", function (event) {
+    if (!event.target.dataset || !event.target.dataset.field) return;
+    window.clearTimeout(timer);
+    timer = window.setTimeout(function () { suggest(event.target); }, 200);
+  });
+
+  // Saving leaves the page; only the preview is asked for without leaving.
+  document.addEventListener("click", function (event) {
+    const button = event.target instanceof Element ? event.target.closest("[data-native]") : null;
+    if (!button) return;
+    event.preventDefault();
+    HTMLFormElement.prototype.submit.call(tree());
+  });
+})();
