@@ -5,11 +5,13 @@ doors that real people and systems use: the desk's signed webhooks, the managers
 company's own data come in by import.
 """
 
+import datetime as dt
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import urllib3
@@ -18,6 +20,7 @@ from app import demo_company
 from app.demo_screen import Screen
 from app.machine import Machine
 from app.supervisor import wait_until
+from campaigns.timing import Window, next_allowed
 from outreach import clock
 from outreach.db import transaction
 from outreach.errors import Unavailable
@@ -26,6 +29,8 @@ from outreach.imports import run_import
 CHANNELS = ("email", "sms", "postcard")
 CHECK_IN_AFTER = timedelta(days=3, hours=1)
 OPEN = ("owed",)
+# An hour inside the hours of SMS on either side, for the check-in that comes an hour later in the day.
+OFFICE_HOURS = Window(dt.time(9), dt.time(19))
 
 
 @dataclass
@@ -66,6 +71,7 @@ class Story:
     def play(self) -> dict[str, Any]:
         """Play it from the first order to the last check-in and return what came of it."""
         began = time.monotonic()
+        self.begin_by_day()
         self.import_company()
         self.customers_write()
         self.desk_marks_known()
@@ -77,6 +83,15 @@ class Story:
         self.approve_and_watch("resolved")
         self.check_in()
         return self.result() | {"seconds": round(time.monotonic() - began, 1)}
+
+    def begin_by_day(self) -> None:
+        """Move the clock to an hour at which all customers may be sent SMS: nobody watches a demo until morning."""
+        zones = [ZoneInfo(name) for name in demo_company.ZONES]
+        with transaction() as session:
+            now = clock.now(session)
+        slot = next_allowed(now, zones, OFFICE_HOURS)
+        if slot is not None and slot.opens_at > now:
+            self.doors.call("POST", "/api/clock/advance", {"seconds": int((slot.opens_at - now).total_seconds()) + 1})
 
     def import_company(self) -> None:
         """Import customers, products, orders and items as any user would."""

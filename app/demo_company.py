@@ -34,6 +34,7 @@ _PLACES = (
     ("Boston", "MA", "02108", "America/New_York", 617), ("Albany", "NY", "12207", "America/New_York", 518),
     ("Raleigh", "NC", "27601", "America/New_York", 919), ("Honolulu", "HI", "96813", "Pacific/Honolulu", 808),
 )  # fmt: skip
+ZONES = tuple(sorted({zone for *_, zone, _ in _PLACES}))
 # Area codes that take turns, so that each number is somebody's own.
 _AREA_CODES = (
     201, 203, 206, 207, 208, 212, 213, 214, 215, 216, 217, 218, 219, 225, 228, 229, 231, 234, 239, 240,
