@@ -26,12 +26,13 @@ POINTS = (
 def crash_at(point: str) -> None:
     """Kill this process with SIGKILL if `OUTREACH_CRASH_AT` names `point`; a file makes it happen only once.
 
-    `OUTREACH_CRASH_AT=point:/path` kills while the file exists and removes it just before; commas part several.
+    `OUTREACH_CRASH_AT=point:/path` kills while the file exists and removes it just before; commas part several;
+    `freeze point:/path` stops the process instead, until somebody sends SIGCONT.
     """
     for wanted in os.environ.get("OUTREACH_CRASH_AT", "").split(","):
         name, _, trigger = wanted.partition(":")
-        if name == point and (not trigger or _removed(trigger)):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if name.removeprefix("freeze ") == point and (not trigger or _removed(trigger)):
+            os.kill(os.getpid(), signal.SIGSTOP if name.startswith("freeze ") else signal.SIGKILL)
 
 
 def crash_at_any(point: str, names: Iterable[str]) -> None:

@@ -5,16 +5,20 @@ to the socket would tell one call's people twice. The grace is 15 minutes by def
 in the protocol a pause of any length is harmless, which is what these tests show.
 """
 
+import os
 import random
 import re
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
 from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, rest
-from tests.faults.nemesis import freeze
+from tests.faults.nemesis import children, freeze
+from tests.installation import until
 
 LEASE = 2
 
@@ -46,3 +50,26 @@ def test_a_frozen_worker_wakes_up_to_a_closed_gate(
     assert "leases ran out" in installation.log()
     assert frozen >= 2
     assert fenced(installation.log()) > 0
+
+
+def test_a_worker_frozen_before_its_call_does_not_call_any_more(
+    database: str, install: Install, tmp_path: Path
+) -> None:
+    people = 10
+    installation = install({"sendgrid": {"webhooks": {"lose": 1.0}}})
+    trigger = tmp_path / "frozen"
+    trigger.touch()
+    a_campaign_on(Channel.EMAIL, people)
+    frozen = installation.start(
+        "tests.faults.plain_worker", "email", OUTREACH_CRASH_AT=f"freeze after_sending_commit:{trigger}"
+    )
+    until(lambda: not trigger.exists(), what="the freeze")
+    # Another one finds the lease run out, the grace over, the provider without the messages: and sends them.
+    other = installation.start("tests.faults.plain_worker", "email")
+    rest()
+    for pid in children(frozen):
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: fenced(installation.log()) >= people, what="the end of the frozen worker's window")
+    for worker in (frozen, other):
+        installation.kill(worker)
+    expect_everybody_once(installation, people)

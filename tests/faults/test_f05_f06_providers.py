@@ -60,3 +60,12 @@ def test_nobody_tries_again_before_the_provider_allows_it(database: str, install
     # Five people are one call, so that each attempt follows the last one.
     assert len(gaps) == 3
     assert min(gaps) >= 3
+
+
+def test_a_search_that_lags_behind_is_not_asked_before_the_grace(database: str, install: Install) -> None:
+    installation = install(
+        {"sendgrid": {"accept_then_drop": {"first": 4}, "search_delay_seconds": 2, "webhooks": {"lose": 1.0}}},
+        reconcile_grace_seconds="4",
+    )
+    send(installation, Channel.EMAIL)
+    expect_everybody_once(installation, PEOPLE)

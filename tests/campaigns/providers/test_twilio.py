@@ -154,6 +154,12 @@ def test_an_empty_list_is_absence() -> None:
     assert look_up(listed())[0].search is Search.ABSENT
 
 
+def test_another_text_to_the_same_number_may_be_ours() -> None:
+    # Our data may have changed since, or Twilio the letters (smart encoding): sending again could tell her twice.
+    found, _ = look_up(listed(("SM2", "other", timedelta(seconds=5)), ("SM0", "text", timedelta(hours=-1))))
+    assert found.search is Search.UNABLE
+
+
 def test_without_the_text_there_is_no_search() -> None:
     found, wire = look_up(listed(), body=None)
     assert found.search is Search.UNABLE

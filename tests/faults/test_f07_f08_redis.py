@@ -1,0 +1,133 @@
+"""F7, F8: Redis dies under load, forgets everything, is full, or answers nobody; it only carries wake-ups."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import celery
+import kombu
+import pytest
+import redis
+from sqlalchemy import text
+
+from outreach import clock
+from outreach.db import transaction
+from outreach.queue import wake
+from outreach.vocabulary import Channel
+from tests.faults.conftest import Install
+from tests.faults.judge import a_campaign_on, expect_everybody_once, record_of, rest
+from tests.faults.nemesis import OwnRedis
+from tests.installation import Installation, until
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnRedis]:
+    """A Redis that the test may break."""
+    made = OwnRedis(tmp_path / "own redis")
+    monkeypatch.setenv("OUTREACH_REDIS_URL", made.url)
+    yield made
+    made.stop()
+
+
+def accepted(installation: Installation) -> int:
+    """Return how many messages were taken."""
+    return sum(record_of(installation).values())
+
+
+def ring(times: int = 20) -> None:
+    """Publish wake-ups as fast as a busy API does; they must never raise."""
+    for _ in range(times):
+        with transaction() as session:
+            session.execute(text("SELECT 1"))
+            wake(session, "campaigns.sweep")
+
+
+def test_the_pins_are_the_set_that_survives_a_killed_broker() -> None:
+    # docs/adr/0004-celery-pins.md: change them only together with a run of F7.
+    assert (celery.__version__, kombu.__version__, redis.__version__[:4]) == ("5.6.3", "5.6.2", "6.4.")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_redis_killed_five_times_under_load_stops_nothing(
+    database: str, own_redis: OwnRedis, install: Install
+) -> None:
+    people = 1500
+    installation = install({"sendgrid": {"latency_ms": 150}}, email_messages_per_call="2")
+    a_campaign_on(Channel.EMAIL, people)
+    installation.start_beat()
+    worker = installation.start_worker()
+    until(lambda: accepted(installation) > 0, seconds=60, what="the first message")
+    for _ in range(5):
+        ring()
+        own_redis.kill()
+        ring(3)
+        time.sleep(1)
+        own_redis.start()
+        before, moment = accepted(installation), time.monotonic()
+        if before >= people:
+            break
+        until(lambda before=before: accepted(installation) > before, seconds=30, what="progress")  # type: ignore[misc]
+        print(f"progress {time.monotonic() - moment:.1f} s after the restart")  # noqa: T201
+    rest(120)
+    assert worker.poll() is None, "the worker process ended"
+    expect_everybody_once(installation, people)
+
+
+def test_a_flushed_redis_loses_no_notice(database: str, own_redis: OwnRedis, install: Install) -> None:
+    people = 300
+    installation = install({"sendgrid": {"latency_ms": 100}}, email_messages_per_call="2")
+    client = redis.Redis.from_url(own_redis.url)
+    a_campaign_on(Channel.EMAIL, people)
+    ring()
+    client.flushall()
+    installation.start_beat()
+    installation.start_worker()
+    while accepted(installation) < people // 2:
+        client.flushall()
+        time.sleep(0.2)
+    client.close()
+    rest()
+    expect_everybody_once(installation, people)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("fault", ["restarted empty", "full", "black hole"])
+def test_a_broken_redis_delays_and_loses_nothing(
+    database: str, own_redis: OwnRedis, install: Install, fault: str
+) -> None:
+    people = 200
+    installation = install({"sendgrid": {"latency_ms": 50}})
+    installation.start_beat()
+    worker = installation.start_worker()
+    until(lambda: "celery@" in installation.log() and "ready" in installation.log(), what="the worker")
+    client = redis.Redis.from_url(own_redis.url)
+    pid = own_redis.pid
+    if fault == "restarted empty":
+        own_redis.kill()
+        own_redis.start(empty=True)
+    elif fault == "full":
+        client.config_set("maxmemory", 1)
+    else:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        # The truth is written all the same, and soon: publishing has a short leash.
+        a_campaign_on(Channel.EMAIL, people)
+        assert time.monotonic() - began < 15
+        if fault == "black hole":
+            time.sleep(60)
+    finally:
+        if fault == "full":
+            client.config_set("maxmemory", 0)
+        elif fault == "black hole":
+            os.kill(pid, signal.SIGCONT)
+        client.close()
+    rest(90)
+    assert worker.poll() is None, "the worker process ended"
+    expect_everybody_once(installation, people)
+    with transaction() as session:
+        assert clock.now(session)

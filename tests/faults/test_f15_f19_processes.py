@@ -1,0 +1,51 @@
+"""F15, F19: no beat, two beats, and a deployment in the middle of a campaign."""
+
+import os
+import signal
+import time
+
+import pytest
+from sqlalchemy import text
+
+from outreach.db import transaction
+from outreach.vocabulary import Channel
+from tests.faults.conftest import Install
+from tests.faults.judge import a_campaign_on, expect_everybody_once, record_of, rest
+from tests.installation import until
+
+
+@pytest.mark.faults
+def test_without_beat_nothing_is_lost_and_two_beats_double_nothing(database: str, install: Install) -> None:
+    people = 300
+    installation = install({"sendgrid": {"latency_ms": 50}})
+    a_campaign_on(Channel.EMAIL, people)
+    installation.start_worker()
+    time.sleep(8)
+    # Nobody rang: the worker has nothing to do, and everything that is due is a row that waits.
+    assert not record_of(installation)
+    installation.start_beat()
+    installation.start_beat()
+    rest()
+    expect_everybody_once(installation, people)
+    with transaction() as session:
+        notices = session.scalar(text("SELECT count(*) FROM notices"))
+    assert notices == people
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_rolling_deployment_loses_and_doubles_nothing(database: str, install: Install) -> None:
+    people = 1200
+    installation = install({"sendgrid": {"latency_ms": 150}}, email_messages_per_call="2")
+    a_campaign_on(Channel.EMAIL, people)
+    installation.start_beat()
+    workers = [installation.start_worker()]
+    for part in (1, 2, 3):
+        until(lambda part=part: sum(record_of(installation).values()) >= people * part // 5, seconds=60)  # type: ignore[misc]
+        workers.append(installation.start_worker())
+        old = workers.pop(0)
+        os.kill(old.pid, signal.SIGTERM)
+        assert old.wait(60) == 0
+    rest(90)
+    expect_everybody_once(installation, people)
+    assert "unregistered task" not in installation.log()
