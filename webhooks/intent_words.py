@@ -107,8 +107,40 @@ NO_WORDS = frozenset({"no", "nope", "nah", "nao", "non", "nein"})
 NEGATIONS = frozenset(
     _table(
         """
-        not | no | never | nothing | isnt | wasnt | doesnt | didnt | hasnt | havent | dont | cant | wont | neither
-        nunca | nada | nao | nem | ne | pas | jamais | rien | nicht | nie | kein | keine | nichts | until | unless
+        not | no | never | nothing | isnt | wasnt | doesnt | didnt | hasnt | havent | dont | cant
+        wont | neither
+        nunca | nada | nao | nem | ne | pas | jamais | rien | nicht | nie | kein | keine | nichts
+        until | unless
+        """
+    )
+)
+
+# Beside one of these, "it works" is a wish, a condition or a question.
+DOUBTS = frozenset(
+    _table(
+        """
+        if | when | whenever | once | whether | how | know | maybe | perhaps | hope | hopefully
+        almost | partly | should
+        would | could | wish | cuando | quizas | ojala | espero | casi | saber | quando | talvez
+        quase | tomara
+        quand | peut | espere | presque | savoir | comment | wenn | falls | ob | vielleicht | hoffe
+        hoffentlich | fast
+        teilweise | wissen | sobald
+        but | only | sometimes | however | except | although | sure | please | need | want | can
+        will | before | used
+        pero | solo | veces | necesito | quiero | mas | mais | vezes | preciso | quero | favor
+        seulement | parfois
+        veux | besoin | svp | aber | nur | manchmal | bitte | brauche | mochte | bevor
+        """
+    )
+)
+# "I already received it" is about the product, unless it is about one of these.
+MESSAGE_WORDS = frozenset(
+    _table(
+        """
+        message | messages | email | emails | mail | mails | text | texts | sms | letter | postcard | notice
+        mensaje | mensajes | correo | correos | aviso | carta | mensagem | mensagens | aviso
+        courriel | courriels | lettre | avis | nachricht | nachrichten | brief | postkarte
         """
     )
 )
@@ -135,6 +167,16 @@ SOLVED_EXACT = frozenset(
         resolu | ca marche | cela fonctionne | ca fonctionne | repare | c est regle | regle | tout est bon
         gelost | erledigt | funktioniert | es funktioniert | geht wieder | es geht wieder
         funktioniert wieder | behoben | alles gut
+        sorted | sorted thanks | works great | working now | all sorted | thanks solved
+        solved thanks | solved thank you
+        fixed thanks | fixed thank you | it is working | its working | its working now | it is working now
+        listo | listo gracias | ya quedo | quedo listo | todo funciona | ya esta | se arreglo | se soluciono
+        deu certo | resolveu | funciona bem | tudo funciona | tudo ok | ja esta | ja esta a funcionar
+        c est bon | c est regle merci | tout fonctionne | tout marche | ca remarche | probleme regle
+        c est resolu
+        passt | passt jetzt | klappt | klappt jetzt | lauft | lauft wieder | lauft jetzt | geht jetzt
+        jetzt geht es
+        alles ok | alles in ordnung
         """
     )
 )
@@ -148,6 +190,37 @@ SOLVED_PHRASES = _table(
     fonctionne a nouveau
     geht wieder | funktioniert wieder | funktioniert jetzt | ist gelost | ist behoben
     hat sich erledigt
+    solved it | that solved | fixed it | that fixed | did the trick | it helped | that helped | really helped
+    works perfectly | works perfect | works great | works well | works fine | works like
+    works very well | it works
+    is working now | is working again | it is working | its working | got it working | got it to work
+    all is well | all is fine | all is good | everything is fine | everything is ok | everything is good
+    everything works | all works | problem is gone | issue is gone | error is gone | problem has gone
+    no longer a problem
+    ok again | fine again | good again | all sorted | sorted now | sorted thanks | sorted thank you
+    resolved thanks
+    resolved thank you | solved thanks | solved thank you | fixed thanks | fixed thank you
+    is sorted | been sorted
+    yes solved | yes fixed | yes resolved | yes it works
+    lo soluciono | lo resolvio | lo arreglo | se soluciono | se arreglo | se resolvio | todo funciona
+    funciona bien
+    funciona perfecto | funciona perfectamente | me funciona | gracias funciona | perfecto funciona
+    ahora funciona
+    problema resuelto | problema solucionado | ya quedo | me sirvio | ya esta todo bien | todo esta bien
+    funciono perfectamente | funciona de nuevo | vuelve a funcionar | volvio a funcionar
+    resolveu | tudo certo | deu certo | problema resolvido | funcionou | esta funcionando | esta a funcionar
+    agora esta ok | agora funciona | funciona bem | voltou a funcionar | tudo ok agora | esta tudo bem | ajudou
+    a resolu | a regle | probleme regle | est regle | est repare | marche a nouveau | remarche | tout fonctionne
+    tout marche | ca fonctionne | fonctionne maintenant | fonctionne bien | fonctionne parfaitement
+    marche bien
+    c est bon maintenant | c est bon merci | rentre dans l ordre | m a aide | marche tres bien
+    hat es gelost | hat das problem gelost | problem gelost | problem ist gelost | problem behoben
+    jetzt geht es
+    geht es wieder | geht jetzt | jetzt geht | wieder in ordnung | hat geklappt | klappt jetzt | klappt wieder
+    hat geholfen | lauft wieder | lauft jetzt | jetzt lauft | passt jetzt | passt wieder | jetzt passt
+    funktioniert einwandfrei | funktioniert prima | funktioniert super | funktioniert bestens
+    jetzt funktioniert
+    alles wieder gut | alles gut jetzt | jetzt ist alles gut | alles bestens | hat funktioniert
     """
 )
 
@@ -162,6 +235,11 @@ STILL_BROKEN_EXACT = frozenset(
         ca ne marche pas
         pas resolu | non resolu | geht nicht | funktioniert nicht | immer noch kaputt | noch kaputt
         nicht gelost
+        sigue fallando | esta igual | no sirve | no funciono | no ha funcionado
+        nao funcionou | nao resolveu | nao deu certo | continua igual | continua na mesma
+        ca marche pas | marche pas | toujours pareil | encore en panne | rien n a change | pas regle
+        wieder kaputt | geht immer noch nicht | funktioniert immer noch nicht | hat nicht geholfen | lauft nicht
+        immer noch defekt
         """
     )
 )
@@ -184,6 +262,41 @@ STILL_BROKEN_PHRASES = _table(
     immer noch | geht nicht | geht immer noch nicht | funktioniert nicht | funktioniert immer noch
     noch nicht | nicht gelost
     nicht behoben | weiterhin kaputt
+    nothing has changed | nothing changed | nothing helped | no change | no improvement
+    problem is back | issue is back
+    problem came back | issue came back | came back again | broke again | broke down again
+    failed again | fails again
+    is broken too | broken too | also broken | is also broken | still no | still a problem
+    still have a problem
+    did not help | didnt help | did not work | didnt work | does not turn on | doesnt turn on | wont turn on
+    did not fix | didnt fix | did not solve | didnt solve | has not solved | hasnt solved | persists
+    same problem
+    same issue | same error | same fault | stopped working | keeps failing | keeps happening | keeps breaking
+    isnt working | is not working | wont work | will not work | not fixed yet | not resolved yet
+    got worse | even worse
+    cannot get it to work | cant get it to work | isnt resolved | hasnt been solved
+    hasnt been resolved | no better
+    no se ha solucionado | no se soluciono | no se arreglo | no lo soluciono | problema continua
+    problema persiste
+    sigue el problema | sigue con el | sigue pasando | no me ha servido | no me sirvio | no sirve
+    mismo problema
+    no funciono | no ha funcionado | volvio a fallar | vuelve a fallar | esta igual | sigue mal | no ha cambiado
+    nada ha cambiado | otra vez roto | se volvio a romper | no esta solucionado | no esta arreglado
+    nao resolveu | nao resolvido | problema continua | problema persiste | continua igual | continua na mesma
+    continua sem | nao deu certo | nao funcionou | voltou a dar | voltou a falhar | voltou o problema
+    ainda esta
+    ainda tenho | ainda com | mesmo problema | nao esta a funcionar | nada mudou | nao ajudou | nao adiantou
+    continua a falhar | quebrou de novo | esta igual
+    le probleme persiste | probleme persiste | pas regle | meme probleme | n a pas marche | n a pas fonctionne
+    rien n a change | encore en panne | encore casse | probleme est revenu | revenu le probleme | marche pas
+    fonctionne pas | pas repare | n a pas aide | n a rien change | ne s allume | a nouveau en panne
+    de nouveau en panne
+    ne m a pas aide | n a pas resolu | pas encore regle
+    funktioniert es nicht | funktioniert leider nicht | geht leider nicht | geht es nicht | geht das nicht
+    besteht weiterhin | besteht weiter | problem besteht | nicht geholfen | nichts gebracht | wieder kaputt
+    wieder defekt | auch kaputt | auch defekt | nicht funktioniert | dasselbe problem | gleiche problem
+    selbe problem | noch immer | nach wie vor | nichts geandert | nicht geklappt | klappt nicht | lauft nicht
+    nicht repariert | problem ist zuruck | noch kaputt | noch defekt
     """
 )
 
@@ -204,6 +317,20 @@ NOT_ME_PHRASES = _table(
     falsche nummer | falsche person | bin ich nicht | gehort mir nicht | habe ich nicht | nie gekauft
     nie bestellt
     nicht bestellt | nicht gekauft
+    sold mine | i sold | gave mine | isnt mine | not for me | i returned it | returned mine | i sent it back
+    not my product | never owned | never had one | i dont use | mistaken identity | no such order
+    se equivocaron de persona | se equivoca de persona | persona incorrecta | lo vendi | la vendi | lo devolvi
+    la devolvi | ya no lo tengo | ya no la tengo | lo regale | la regale | no tengo ese producto
+    no tengo este producto | no tengo ninguno | no es para mi | yo no pedi | nunca pedi
+    vendi o meu | vendi a minha | eu vendi | eu devolvi | devolvi o | ja nao tenho | dei de presente
+    numero incorreto | nao e para mim | nunca encomendei | nunca pedi
+    pas achete | pas commande cela | trompez de personne | vous vous trompez | ne l ai plus
+    l ai vendu | l ai renvoye
+    l ai rendu | l ai donne | ne possede pas | ne possede plus | n est pas a moi | pas pour moi
+    habe so etwas nicht | habe sowas nicht | habe es verkauft | habe ihn verkauft | habe sie verkauft
+    zuruckgeschickt | zuruckgegeben | besitze das nicht | besitze ich nicht | besitze ihn nicht
+    besitze es nicht
+    nicht mehr im besitz | verschenkt | falscher empfanger | nicht fur mich | habe keinen davon
     """
 )
 
@@ -220,6 +347,16 @@ ALREADY_FIXED_PHRASES = _table(
     schon erledigt | schon behoben | bereits erledigt | bereits behoben | bereits gelost | schon gelost
     schon repariert
     selbst behoben | selbst repariert
+    already taken care | already repaired | already exchanged | already swapped | already got the new
+    repaired it myself
+    solved it myself | replaced it myself
+    ya me llego | ya recibi | lo arregle yo | yo mismo lo arregle | yo misma lo arregle | ya lo reemplace
+    ya me lo cambiaron
+    ja recebi | eu mesmo resolvi | eu mesma resolvi | eu mesmo consertei | eu mesma consertei | ja substitui
+    ja arranjei | ja reparei
+    deja recu | repare moi meme | l ai repare | regle moi meme | deja change | deja echange
+    schon ausgetauscht | bereits ausgetauscht | schon ersatz | bereits ersatz | schon ersetzt | bereits ersetzt
+    selbst gefixt | selbst gelost | selbst gemacht | schon umgetauscht | bereits umgetauscht | bereits repariert
     """
 )
 

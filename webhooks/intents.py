@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from outreach.vocabulary import Intent
 from webhooks.intent_words import (
     ALREADY_FIXED_PHRASES,
+    DOUBTS,
     HELP_EXACT,
+    MESSAGE_WORDS,
     NEGATIONS,
     NO_WORDS,
     NOT_ME_PHRASES,
@@ -60,8 +62,8 @@ def understand(text: str, *, question_pending: bool = False) -> Understanding:
     return (
         _stop(plain)
         or _gibberish(shown, plain, score)
-        or _exact(plain, score, question_pending)
-        or _phrase(plain, score)
+        or _exact(shown, plain, score, question_pending)
+        or _phrase(shown, plain, score)
         or _question(shown, plain, score, question_pending)
     )
 
@@ -89,7 +91,7 @@ def _stop(plain: str) -> Understanding | None:
     return Understanding(Intent.QUESTION, True, None, f"not stop: {negated}") if negated else None
 
 
-def _exact(plain: str, score: int | None, question_pending: bool) -> Understanding | None:
+def _exact(shown: str, plain: str, score: int | None, question_pending: bool) -> Understanding | None:
     """The whole answer is one known word or digit."""
     if plain in START_EXACT and not (question_pending and plain in YES_WORDS):
         return Understanding(Intent.START, False, score, f"start: {plain}")
@@ -98,16 +100,19 @@ def _exact(plain: str, score: int | None, question_pending: bool) -> Understandi
         return Understanding(intent, True, score, f"answer to a question: {plain}")
     if plain in HELP_EXACT:
         return Understanding(Intent.HELP, False, score, f"help: {plain}")
-    if plain in SOLVED_EXACT:
+    if plain in SOLVED_EXACT and not _asks(shown):
         return Understanding(Intent.SOLVED, False, score, f"solved: {plain}")
     if plain in STILL_BROKEN_EXACT:
         return Understanding(Intent.STILL_BROKEN, False, score, f"still broken: {plain}")
     return None
 
 
-def _phrase(plain: str, score: int | None) -> Understanding | None:
-    """A known phrase is somewhere in the answer; the order of the rules settles which one counts."""
-    words = f" {plain} "
+def _phrase(shown: str, plain: str, score: int | None) -> Understanding | None:
+    """A known phrase is somewhere in the answer; the order of the rules settles which one counts.
+
+    Good news ends the care for a customer, so it must be certain: negated, doubtful or asked, a person looks.
+    """
+    words, single, asks = f" {plain} ", set(plain.split()), _asks(shown)
     for intent, phrases, review in (
         (Intent.OUT_OF_OFFICE, OUT_OF_OFFICE_PHRASES, False),
         (Intent.NOT_ME, NOT_ME_PHRASES, True),
@@ -116,8 +121,15 @@ def _phrase(plain: str, score: int | None) -> Understanding | None:
         (Intent.SOLVED, SOLVED_PHRASES, False),
     ):
         if found := _find(words, phrases):
-            if intent in (Intent.SOLVED, Intent.ALREADY_FIXED) and NEGATIONS & set(plain.split()):
+            good_news = intent in (Intent.SOLVED, Intent.ALREADY_FIXED)
+            if good_news and NEGATIONS & single:
                 return Understanding(Intent.QUESTION, True, score, f"{intent.value}, but negated: {found}")
+            if (good_news and (asks or DOUBTS & single)) or (
+                intent is Intent.NOT_ME and asks and found != "who is this"
+            ):
+                return Understanding(Intent.QUESTION, True, score, f"{intent.value}, but asked: {found}")
+            if intent is Intent.ALREADY_FIXED and MESSAGE_WORDS & single:
+                return Understanding(Intent.QUESTION, True, score, f"{intent.value}, but of a message: {found}")
             return Understanding(intent, review, score, f"{intent.value}: {found}")
     # "1 all good thanks", "2: the app crashes": the digit that we asked for leads.
     leading = plain.partition(" ")[0]
@@ -131,11 +143,15 @@ def _question(shown: str, plain: str, score: int | None, question_pending: bool)
     """Whatever no rule knows is for a person; a bare score that was asked for is an answer."""
     if score is not None and question_pending:
         return Understanding(Intent.QUESTION, False, score, f"score: {score}")
-    if "?" in shown or "¿" in shown:
+    if _asks(shown):
         return Understanding(Intent.QUESTION, True, score, "question mark")
     if plain.partition(" ")[0] in QUESTION_WORDS:
         return Understanding(Intent.QUESTION, True, score, "question word")
     return Understanding(Intent.QUESTION, True, score, "free text")
+
+
+def _asks(shown: str) -> bool:
+    return "?" in shown or "¿" in shown
 
 
 def _gibberish(shown: str, plain: str, score: int | None) -> Understanding | None:
