@@ -242,7 +242,7 @@ def test_texts_that_customers_send_mean_what_they_say(
 
 def bounce(message_id: Any, recipient: str) -> bytes:
     return (
-        f"From: MAILER-DAEMON@mx.example.net\r\nTo: reply+{message_id.hex}@reply.example.com\r\nSubject: Undelivered\r\n"
+        f"From: MAILER-DAEMON@mx.example.net\r\nTo: reply+{message_id.hex}@reply.example.com\r\n"
         'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\nMIME-Version: 1.0\r\n\r\n'
         "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.net\r\n\r\n"
         f"Final-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
