@@ -17,7 +17,7 @@ from outreach.queue import wake
 from outreach.vocabulary import Grade
 from segments import audiences, rules, scopes, watching
 from segments.answers import proposal_out
-from segments.editing import take_over
+from segments.editing import cancellable, take_over
 from segments.schemas import (
     AudienceOut,
     CandidateOut,
@@ -267,13 +267,14 @@ def _preview(session: Session, actor: Actor, document: Any, *, exclude_problem: 
     definition = rules.parse_definition(asked.definition)
     if asked.edit is not None:
         take_over(session, edit=f"{actor.name}:{asked.edit}")
-    found = audiences.preview(
-        session,
-        definition=definition,
-        now=clock.now(session),
-        sample=asked.sample,
-        exclude_problem=exclude_problem,
-    )
+    with cancellable():
+        found = audiences.preview(
+            session,
+            definition=definition,
+            now=clock.now(session),
+            sample=asked.sample,
+            exclude_problem=exclude_problem,
+        )
     return PreviewOut.model_validate(found)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, func, or_, select, text
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from outreach.errors import OutreachError
+from outreach.errors import InvalidRule, OutreachError
 from outreach.models import Customer, CustomerChange, Problem, Segment
 from outreach.vocabulary import ProblemState
 from segments import audiences, boundaries, rules, scopes
@@ -83,15 +83,29 @@ def ask_again(session: Session, *, now: datetime) -> dict[str, Refreshed]:
     for segment in living(session):
         if segment.built_version != segment.current_version:
             continue  # the next sweep builds it whole
-        asked, timely = changed, segment.due_at is not None and segment.due_at <= now
-        if timely and segment.refreshed_at is not None:
-            asked = sorted({*changed, *_crossed(session, segment, now=now)})
-        if not asked:
-            continue
-        result = audiences.refresh(session, segment_id=segment.id, now=now, only_customers=None if whole else asked)
-        _note_dependents(session, segment, since=now, result=result)
-        found[segment.key] = result
+        result = _ask_one(session, segment, changed, whole=whole, now=now)
+        if result is not None:
+            found[segment.key] = result
     return found
+
+
+def _ask_one(session: Session, segment: Segment, changed: list[int], *, whole: bool, now: datetime) -> Refreshed | None:
+    """Ask one audience about changed customers; one that fails is built whole next time, the others go on."""
+    key = segment.key
+    try:
+        with session.begin_nested():
+            asked = changed
+            if segment.due_at is not None and segment.due_at <= now and segment.refreshed_at is not None:
+                asked = sorted({*changed, *_crossed(session, segment, now=now)})
+            if not asked:
+                return None
+            result = audiences.refresh(session, segment_id=segment.id, now=now, only_customers=None if whole else asked)
+            _note_dependents(session, segment, since=now, result=result)
+            return result
+    except (OutreachError, DBAPIError) as error:
+        log.warning("audience not asked again", segment=key, error=str(error)[:500])
+        session.execute(update(Segment).where(Segment.key == key).values(refreshed_at=None))
+        return None
 
 
 def living(session: Session) -> Sequence[Segment]:
@@ -135,7 +149,10 @@ def _definition(session: Session, segment: Segment) -> rules.Definition:
 
 
 def _kinds_of_rows(session: Session, segment: Segment) -> frozenset[str]:
-    meanings = understand(_definition(session, segment)).values()
+    try:
+        meanings = understand(_definition(session, segment)).values()
+    except InvalidRule:
+        return frozenset()  # said when it is built
     return frozenset(node.entity for meaning in meanings for node in rows_within(meaning))
 
 
@@ -144,7 +161,8 @@ def _note_dependents(session: Session, segment: Segment, *, since: datetime, res
     if not result.entered + result.left + result.changed:
         return
     others = [other for other in living(session) if other.id != segment.id]
-    if any(segment.key in audiences.segments_named(_definition(session, other)) for other in others):
+    asking = [other for other in others if "memberships" in _kinds_of_rows(session, other)]
+    if any(segment.key in audiences.segments_named(_definition(session, other)) for other in asking):
         session.execute(
             text(
                 "INSERT INTO customer_changes (customer_id) SELECT DISTINCT customer_id FROM audience_changes"
