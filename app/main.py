@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from app import answers, health
+from app.error_shape import ERRORS
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
 from app.web import customer_pages, routes
 from app.web.files import STATIC, Files
@@ -26,7 +27,7 @@ def create_app() -> FastAPI:
     """Build the application; raises `Unavailable` when no usable secret key is set."""
     check_secret_key()
     # The interactive pages would load scripts from elsewhere; the description itself is served below.
-    application = FastAPI(title="Outreach", docs_url=None, redoc_url=None, openapi_url=None)
+    application = FastAPI(title="Outreach", docs_url=None, redoc_url=None, openapi_url=None, responses=ERRORS)
     answers.install(application)
     application.add_middleware(DeclaredSize, bound_of=_largest_body)
     application.add_middleware(SecurityHeaders, https=get_settings().public_url.startswith("https://"))
