@@ -118,7 +118,8 @@ class Installation:
         """Call a control route of the sandbox: GET without a body, POST with one."""
         method = "GET" if body is None else "POST"
         encoded = None if body is None else json.dumps(body).encode()
-        answer = self.http.request(method, f"{self.sandbox_url}/_sandbox/{path}", body=encoded)
+        headers = {"Content-Type": "application/json"}
+        answer = self.http.request(method, f"{self.sandbox_url}/_sandbox/{path}", body=encoded, headers=headers)
         assert answer.status < 300, answer.data
         return answer.json()
 
