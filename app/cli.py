@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.commands import campaigns, demo, imports, people, problems, processes, segments
+from app.commands import campaigns, demo, imports, people, problems, processes, segments, webhooks
 from app.printing import say
 from outreach.errors import OutreachError
 
@@ -27,6 +27,8 @@ application.add_typer(campaigns.commands, name="campaign")
 application.add_typer(campaigns.ledger_commands, name="ledger")
 application.add_typer(people.operator_commands, name="operator")
 application.add_typer(people.key_commands, name="key")
+application.add_typer(webhooks.inbound_commands, name="inbound")
+application.add_typer(webhooks.outgoing_commands, name="webhook")
 
 
 def main() -> None:
