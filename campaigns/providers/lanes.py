@@ -19,12 +19,16 @@ from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, N
 log = structlog.get_logger(__name__)
 
 
-class _HasMessageId(Protocol):
+class HasMessageId(Protocol):
+    """Anything that is sent."""
+
     @property
-    def message_id(self) -> UUID: ...
+    def message_id(self) -> UUID:
+        """Our own id of it."""
+        ...
 
 
-E = TypeVar("E", bound=_HasMessageId)
+E = TypeVar("E", bound=HasMessageId)
 
 # Send the group as call number n; raise StopLanes to spare the groups that have not started.
 Work = Callable[[Sequence[E], int], list[Receipt]]
@@ -38,7 +42,7 @@ class StopLanesError(Exception):
         self.receipts = receipts
 
 
-def refused(envelopes: Sequence[_HasMessageId], detail: str, retry_after: float | None = None) -> list[Receipt]:
+def refused(envelopes: Sequence[HasMessageId], detail: str, retry_after: float | None = None) -> list[Receipt]:
     """Return receipts for messages for which no call was made."""
     return [Receipt(e.message_id, Outcome.REFUSED, detail=detail, retry_after_seconds=retry_after) for e in envelopes]
 
@@ -56,13 +60,13 @@ class Lanes(Generic[E]):
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in groups]
         turn = iter(range(len(groups)))
-        shared = _Shared()
+        shared = Shared()
         if len(groups) > 1:
             width = min(self._lanes, len(groups))
             list(self._pool.map(lambda _: self._lane(groups, results, turn, work, shared), range(width)))
         else:
             self._lane(groups, results, turn, work, shared)
-        self._log(results, started)
+        self.log(results, started)
         return results
 
     def close(self) -> None:
@@ -71,7 +75,7 @@ class Lanes(Generic[E]):
 
     def one(self, group: Sequence[E], number: int, work: Work[E]) -> list[Receipt]:
         """Send one part of a group on the calling thread, with the same care for its receipts."""
-        return self._one(group, number, work, _Shared())
+        return self._one(group, number, work, Shared())
 
     def _lane(
         self,
@@ -79,30 +83,35 @@ class Lanes(Generic[E]):
         results: list[list[Receipt]],
         turn: Iterator[int],
         work: Work[E],
-        shared: "_Shared",
+        shared: "Shared",
     ) -> None:
         for number in turn:  # `next` on a range iterator is atomic: each number goes to one lane
             group = groups[number]
             results[number] = shared.refuse(group) if shared.stopped else self._one(group, number, work, shared)
 
-    def _one(self, group: Sequence[E], number: int, work: Work[E], shared: "_Shared") -> list[Receipt]:
+    def _one(self, group: Sequence[E], number: int, work: Work[E], shared: "Shared") -> list[Receipt]:
         try:
             return work(group, number)
-        except StopLanesError as stop:
-            shared.stop(stop.receipts[0].detail, stop.receipts[0].retry_after_seconds)
-            return stop.receipts
-        except NotSentError as error:
+        except Exception as error:  # noqa: BLE001 - one bad message must not lose the receipts of the rest
+            return self.receipts_of_trouble(error, group, number, shared)
+
+    def receipts_of_trouble(self, error: Exception, group: Sequence[E], number: int, shared: "Shared") -> list[Receipt]:
+        """Return what an error means for its messages; one that holds for all stops what has not started."""
+        if isinstance(error, StopLanesError):
+            shared.stop(error.receipts[0].detail, error.receipts[0].retry_after_seconds)
+            return error.receipts
+        if isinstance(error, NotSentError):
             retry_after = None if isinstance(error, DeadlinePassedError) else 5.0
             shared.stop(str(error), retry_after)
             return refused(group, str(error), retry_after)
-        except MaybeSentError as error:
+        if isinstance(error, MaybeSentError):
             return [Receipt(e.message_id, Outcome.UNKNOWN, detail=str(error), call=number) for e in group]
-        except Exception as error:  # noqa: BLE001 - one bad message must not lose the receipts of the rest
-            log.warning("provider.adapter_failed", provider=self._provider, error=type(error).__name__)
-            detail = f"the adapter failed ({type(error).__name__})"
-            return [Receipt(e.message_id, Outcome.UNKNOWN, detail=detail, call=number) for e in group]
+        log.warning("provider.adapter_failed", provider=self._provider, error=type(error).__name__)
+        detail = f"the adapter failed ({type(error).__name__})"
+        return [Receipt(e.message_id, Outcome.UNKNOWN, detail=detail, call=number) for e in group]
 
-    def _log(self, results: Sequence[Sequence[Receipt]], started: float) -> None:
+    def log(self, results: Sequence[Sequence[Receipt]], started: float) -> None:
+        """Write one line about a run that began at `started` (monotonic)."""
         counts: dict[str, int] = {}
         for receipts in results:
             for receipt in receipts:
@@ -116,7 +125,7 @@ class Lanes(Generic[E]):
         )
 
 
-class _Shared:
+class Shared:
     """What the lanes of one run tell each other."""
 
     def __init__(self) -> None:
@@ -125,9 +134,11 @@ class _Shared:
         self._retry_after: float | None = None
 
     def stop(self, detail: str | None, retry_after: float | None) -> None:
+        """Spare the calls that have not started."""
         self._detail = f"not called: {detail}"
         self._retry_after = retry_after
         self.stopped = True
 
-    def refuse(self, group: Sequence[_HasMessageId]) -> list[Receipt]:
+    def refuse(self, group: Sequence[HasMessageId]) -> list[Receipt]:
+        """Return the receipts of calls that were spared."""
         return refused(group, self._detail, self._retry_after)

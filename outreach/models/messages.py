@@ -1,7 +1,8 @@
 """The ledger of sending: what we owe, how we tried, what a provider said.
 
-No foreign keys: rows come only from INSERT … SELECT of their parents. `messages` leaves half of each
-page free and has no index on what sending changes, so that finishing one is a HOT update.
+No foreign keys: rows come only from INSERT … SELECT of their parents. `messages` leaves three fifths of each
+page free and has no index on what sending changes, so that its two updates (sending, accepted) are HOT: with half
+free, one row in six of a chunk that is sent whole found no room for the first.
 """
 
 from datetime import datetime
@@ -122,7 +123,7 @@ class Message(Base):
         Index("ix_messages_campaign_id", "campaign_id"),
         # Who else lives there: customers have no index on their postal address, and postcards are few.
         Index("ix_messages_postcards", "campaign_id", "address", postgresql_where=text("channel = 'postcard'")),
-        {"postgresql_with": {"fillfactor": 50}},
+        {"postgresql_with": {"fillfactor": 40}},
     )
 
 

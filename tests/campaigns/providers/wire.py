@@ -27,6 +27,7 @@ class Wire:
     url: str
     behaviour: str = "accept"
     calls: list[Call] = field(default_factory=list)
+    connections: int = 0
     # (status, headers, body) per behaviour that answers
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     refuse_where: bytes | None = None  # refuse for good the calls whose body holds this
@@ -35,6 +36,10 @@ class Wire:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wire: Wire
+
+    def setup(self) -> None:
+        self.wire.connections += 1
+        super().setup()
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
