@@ -104,7 +104,7 @@ def remove_subscriber(number: Number, as_json: AsJson = False) -> None:
 
 
 @outgoing_commands.command("test")
-def test_subscriber(number: Number, as_json: AsJson = False) -> None:
+def try_subscriber(number: Number, as_json: AsJson = False) -> None:
     """Send a test event now and print what came back."""
     with transaction() as session:
         row = subscriptions.find(session, number)
