@@ -1,17 +1,19 @@
 """The life of a campaign: open, approve, pause, resume, cancel, finish; each change is in the audit log."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from campaigns.classes import policy
 from campaigns.ladders import checked_ladder
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Campaign, Template
 from outreach.queue import wake
+from outreach.settings import get_settings
 from outreach.vocabulary import CampaignKind, CampaignState, Grade, NoticeClass
 
 TOLD_GRADES = (Grade.AFFECTED, Grade.LIKELY, Grade.INCOMING)
@@ -35,11 +37,15 @@ def open_campaign(
     opened_by: int | None = None,
     not_before: datetime | None = None,
     not_after: datetime | None = None,
+    holdout_share: float = 0.0,
+    first_wave: int | None = None,
 ) -> Campaign:
     """Write down a plan; it waits for approval unless a playbook says that it is automatic."""
     version = session.scalar(select(func.max(Template.version)).where(Template.key == template_key))
     if version is None:
         raise InvalidInput(f"There is no template {template_key}; write one first.", where="template_key")
+    if holdout_share and not policy(notice_class).withheld:
+        raise InvalidInput(f"Nobody is held out of a {notice_class} notice.", where="holdout_share")
     number = (session.scalar(select(func.coalesce(func.max(Campaign.id), 0))) or 0) + 1
     campaign = Campaign(
         key=f"C-{number}",
@@ -61,6 +67,8 @@ def open_campaign(
         approved_at=now if approved else None,
         not_before=not_before,
         not_after=not_after,
+        holdout_share=holdout_share,
+        first_wave=first_wave,
     )
     session.add(campaign)
     session.flush()
@@ -85,12 +93,41 @@ def find(session: Session, key: str) -> Campaign:
 
 
 def approve(session: Session, *, campaign: Campaign, actor: str, now: datetime) -> None:
-    """Let a waiting campaign run; class safety needs somebody else than who opened it."""
+    """Let a waiting campaign run; some need a second person, and a plan that waited too long is refused."""
     _expect(campaign, "approve", CampaignState.WAITING_APPROVAL)
-    if campaign.notice_class is NoticeClass.SAFETY and actor == campaign.created_by:
-        raise Conflict("A safety notice needs a second person: whoever opened it cannot approve it.")
+    if actor == campaign.created_by and (why := second_person_because(session, campaign)):
+        raise Conflict(f"{why} needs a second person: whoever opened it cannot approve it.")
+    if _lapsed(campaign, now):
+        raise Conflict(f"{campaign.key} has waited too long for approval; open it again, its audience has changed.")
     campaign.approved_by, campaign.approved_at = actor, now
     _move(session, campaign, CampaignState.RUNNING, "campaign.approved", actor, now)
+
+
+def second_person_because(session: Session, campaign: Campaign) -> str | None:
+    """Return what makes a second person necessary; none where one is enough."""
+    if policy(campaign.notice_class).second_person:
+        return f"A {campaign.notice_class} notice"
+    above = get_settings().approval_second_person_above
+    people = session.scalar(
+        text(
+            "SELECT count(*) FROM audience_members WHERE segment_id = :id AND left_at IS NULL AND grade = ANY(:grades)"
+        ),
+        {"id": campaign.segment_id, "grades": list(campaign.grades)},
+    )
+    return f"A campaign to more than {above:,} people" if (people or 0) > above else None
+
+
+def let_lapse(session: Session, *, now: datetime) -> list[Campaign]:
+    """Cancel the plans that nobody approved in time; the caller tells somebody."""
+    waiting = session.scalars(select(Campaign).where(Campaign.state == CampaignState.WAITING_APPROVAL))
+    lapsed = [campaign for campaign in waiting if _lapsed(campaign, now)]
+    for campaign in lapsed:
+        cancel(session, campaign=campaign, actor="outreach", now=now, reason="nobody approved it in time")
+    return lapsed
+
+
+def _lapsed(campaign: Campaign, now: datetime) -> bool:
+    return now - campaign.created_at > timedelta(days=get_settings().approval_days)
 
 
 def pause(session: Session, *, campaign: Campaign, actor: str, now: datetime, reason: str = "") -> None:
@@ -102,6 +139,8 @@ def pause(session: Session, *, campaign: Campaign, actor: str, now: datetime, re
 def resume(session: Session, *, campaign: Campaign, actor: str, now: datetime) -> None:
     """Go on where a paused campaign stopped."""
     _expect(campaign, "resume", CampaignState.PAUSED)
+    # A person has looked: only what is sent from now on counts against the thresholds.
+    campaign.watched_from = now
     _move(session, campaign, CampaignState.RUNNING, "campaign.resumed", actor, now)
 
 

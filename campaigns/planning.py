@@ -144,13 +144,21 @@ class Planned:
 
 
 def plan_slice(
-    session: Session, *, campaign: Campaign, now: datetime, after: int = 0, slice_size: int = 20_000
+    session: Session,
+    *,
+    campaign: Campaign,
+    now: datetime,
+    after: int = 0,
+    slice_size: int = 20_000,
+    source: str | None = None,
 ) -> Planned:
     """Write the missing notices of up to `slice_size` recipients after customer id `after`, and their messages.
 
-    A resolution also names the cleared, as skipped, so that its account shows why they hear nothing.
+    A resolution also names the cleared, as skipped, so that its account shows why they hear nothing. `source` is
+    SQL that yields the recipients where neither the audience nor a due check-in says who they are (programmes).
     """
-    source = _CHECK_INS_DUE if campaign.kind == CampaignKind.CHECK_IN else _AUDIENCE
+    if source is None:
+        source = _CHECK_INS_DUE if campaign.kind == CampaignKind.CHECK_IN else _AUDIENCE
     shared = policy(campaign.notice_class).shared_address
     parameters = _parameters(campaign, now, after, slice_size)
     bound = bound_channels(campaign)

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from campaigns import checkins, fallbacks, lifecycle, planning, playbooks, reconcile, send_slots, waves
+from campaigns import checkins, fallbacks, lifecycle, planning, playbooks, reconcile, send_slots, stalls, waves
 from outreach import clock
 from outreach.crash import crash_at
 from outreach.db import transaction
@@ -54,12 +54,15 @@ def sweep() -> None:
         checkins.schedule(session, now=now)
         checkins.skip_needless(session, now=now)
         fallbacks.fall_back(session, now=now)
+        stalls.look_after(session, now=now)
         waves.release_due(session, now=now)
         send_slots.move_closed(session, now=now)
         session.execute(_SILENT_DELIVERIES, {"now": now, "before": now - SILENCE_IS_DELIVERY})
         for campaign_id in session.scalars(_FINISHED, {"now": now}):
             lifecycle.finish(session, campaign=session.get_one(Campaign, campaign_id), now=now, reason="everybody told")
-        running = list(session.scalars(select(Campaign.id).where(Campaign.state == CampaignState.RUNNING)))
+        # Those of programmes are planned from their due rows (campaigns.programmes.sweeps).
+        mine = select(Campaign.id).where(Campaign.state == CampaignState.RUNNING, Campaign.programme_id.is_(None))
+        running = list(session.scalars(mine))
     for campaign_id in running:
         plan_all(campaign_id)
 

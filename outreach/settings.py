@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         default=10_000, ge=0, description="A campaign to more people needs a second person's approval."
     )
     approval_days: int = Field(default=7, ge=1, description="A plan that nobody approves for so long lapses.")
+    auto_pause: bool = Field(
+        default=True, description="A campaign with too many bounces, complaints or refusals pauses itself."
+    )
     waves_from: int = Field(
         default=500, ge=0, description="Campaigns to at least so many people go out in waves; 0: never."
     )

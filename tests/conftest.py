@@ -75,6 +75,7 @@ def _settings_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     # Tests that are about something else do not depend on the hour and send to everybody at once.
     monkeypatch.setenv("OUTREACH_SMS_HOURS", "")
     monkeypatch.setenv("OUTREACH_WAVES_FROM", "0")
+    monkeypatch.setenv("OUTREACH_AUTO_PAUSE", "false")
     _forget()
     yield
     _forget()
