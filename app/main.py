@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from app import answers, health
 from app.error_shape import ERRORS
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
-from app.web import customer_pages, routes
+from app.web import customer_pages, routes, survey_pages
 from app.web.files import STATIC, Files
 from campaigns import api as campaigns
 from outreach import api as ground
@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
     application.include_router(responses_api.router, max_body_size=BODY_BYTES)
     application.include_router(outgoing_api.router, max_body_size=BODY_BYTES)
     application.include_router(customer_pages.router, max_body_size=BODY_BYTES)
+    application.include_router(survey_pages.router, max_body_size=BODY_BYTES)
     for pages in routes.ROUTERS:
         application.include_router(pages, max_body_size=BODY_BYTES)
     application.mount("/static", Files(directory=STATIC), name="static")

@@ -13,6 +13,7 @@ from outreach.settings import get_settings
 
 TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
 _POLL_SECONDS = 30.0  # each desk says itself how often it is read
+_PROGRAMME_SECONDS = 5.0  # their due times are hours and days
 _RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace time anyway
 
 
@@ -27,6 +28,7 @@ def create_worker() -> Celery:
     every = {
         "segments.sweep": tick,
         "campaigns.sweep": tick,
+        "campaigns.sweep_programmes": max(tick, _PROGRAMME_SECONDS),
         "campaigns.dispatch_email": tick,
         "campaigns.dispatch_sms": tick,
         "campaigns.dispatch_postcard": tick,

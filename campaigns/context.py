@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from campaigns.surveys import asking
 from campaigns.verification import verification_code
 from outreach.models import Campaign, Problem
 from outreach.security import sign_link
@@ -56,6 +57,7 @@ def contexts(
     settings = get_settings()
     organisation = {"name": settings.organisation, "postal_address": settings.postal_address}
     shared = {"problem": problem_words(session, campaign), "organisation": organisation}
+    asked = asking.of_campaign(session, campaign)
     return {
         r.message_id: {
             **shared,
@@ -66,6 +68,7 @@ def contexts(
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
             "links": links(r.message_id, now),
             "code": verification_code(r.message_id),
+            **_survey(asked, r, now),
         }
         for r in window
     }
@@ -77,12 +80,17 @@ def links(message_id: UUID, now: datetime) -> dict[str, str]:
     They end by the age of the message, not of the rendering: a text rendered again is the same to the letter, which
     is what the search of what a crash left open compares.
     """
-    base, expires = get_settings().public_url.rstrip("/"), (made_at(message_id) or now) + LINK_LIFETIME
+    base, expires = get_settings().public_url.rstrip("/"), expires_at(message_id, now)
     return {
         "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', str(message_id), expires_at=expires)}",
         "answer": f"{base}/answer/{sign_link('answer', str(message_id), expires_at=expires)}",
         "verify": f"{base}/verify",
     }
+
+
+def expires_at(message_id: UUID, now: datetime) -> datetime:
+    """Return when the links of a message end."""
+    return (made_at(message_id) or now) + LINK_LIFETIME
 
 
 def made_at(message_id: UUID) -> datetime | None:
@@ -144,3 +152,10 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
         words.setdefault("order", None)
         found[row[key]] = words
     return found
+
+
+def _survey(asked: asking.Asked | None, recipient: Recipient, now: datetime) -> dict[str, Any]:
+    if asked is None:
+        return {}
+    ends = expires_at(recipient.message_id, now)
+    return {"survey": asked.words(recipient.message_id, recipient.customer["language"], ends)}

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import sender_for
+from campaigns.programmes import sweeps as programmes
 from campaigns.reconcile import reconcile
 from campaigns.sweeps import sweep
 from outreach.vocabulary import Channel
@@ -16,6 +17,12 @@ from outreach.vocabulary import Channel
 def sweep_campaigns() -> None:
     """Push everything that is due one step on."""
     sweep()
+
+
+@shared_task(name="campaigns.sweep_programmes")
+def sweep_programmes() -> None:
+    """Let people into programmes and out, and push what is due in them one step on; keep health up."""
+    programmes.sweep()
 
 
 @shared_task(name="campaigns.dispatch_email")

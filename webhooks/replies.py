@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from campaigns.surveys.asking import answer_by_text
 from outreach import clock, problems
 from outreach.errors import InvalidInput, NotFound
 from outreach.models import Customer, Message, Response, Ticket
@@ -68,6 +69,8 @@ def record(session: Session, *, reply: ParsedReply, inbound_event_id: int | None
     match = _match(session, reply, now)
     asked = match is not None and match.kind in ASKING and not _has_stopped(session, reply)
     meaning = _meaning(reply, words, question_pending=asked)
+    if (score := _survey_score(session, reply, match, meaning, now)) is not None:
+        meaning = Understanding(Intent.ANSWER, False, score, "the survey that is pending")
     return keep(
         session,
         channel=reply.channel,
@@ -170,6 +173,16 @@ def _customer_id(session: Session, external_id: str) -> int:
     if found is None:
         raise InvalidInput(f"There is no customer {external_id[:40]!r}.", where="customer")
     return found
+
+
+def _survey_score(
+    session: Session, reply: ParsedReply, match: _Match | None, meaning: Understanding, now: datetime
+) -> int | None:
+    """Record a number as the answer to the pending survey, if one is; an opt-out always stays one."""
+    if reply.channel is not Channel.SMS or match is None or meaning.intent in (Intent.STOP, Intent.OUT_OF_OFFICE):
+        return None
+    found = answer_by_text(session, match.customer_id, reply.text, now)
+    return found.score if found else None
 
 
 def _meaning(reply: ParsedReply, words: str, *, question_pending: bool) -> Understanding:

@@ -301,8 +301,8 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION date_or_null(text)")
     op.execute("ALTER TABLE campaigns DROP COLUMN programme_id")
     op.execute(
-        "DROP TABLE customer_news, account_tasks, health_trends, health_scores, health_rules, programme_dues, enrolments, "
-        "programme_campaigns, programme_versions, programmes, survey_answers, survey_asks, surveys"
+        "DROP TABLE customer_news, account_tasks, health_trends, health_scores, health_rules, programme_dues, "
+        "enrolments, programme_campaigns, programme_versions, programmes, survey_answers, survey_asks, surveys"
     )
     op.execute("UPDATE responses SET intent = 'question' WHERE intent = 'answer'")
     _allow(INTENTS)

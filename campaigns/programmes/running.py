@@ -1,0 +1,314 @@
+"""Push due rows one step on: judge who may be spoken to now, write the notices, wait, and branch; slice by slice.
+
+A slice is one transaction of a constant number of statements. `telling` marks the rows whose notice is being
+written; nobody else ever sees it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from campaigns import planning
+from campaigns.programmes import courtesy
+from campaigns.programmes.schedules import Schedule, next_opening
+from campaigns.programmes.speaking import campaign_of, find_survey
+from campaigns.programmes.steps import HELD_BY_PROBLEMS, Ask, Condition, Definition, Message, Wait
+from outreach.models import Campaign, Programme, ProgrammeVersion, Survey
+from outreach.vocabulary import SurveyState
+
+SLICE = 5_000
+# What waits for a problem to end is looked at again so often.
+HOLD = timedelta(hours=6)
+# What is so late (after a downtime, a pause) is spread over the hours that are left of the day.
+LATE = timedelta(hours=12)
+
+_SLICE = text("""
+SELECT d.id, d.zone, coalesce(c.country, '') AS country, d.step = 0 AND d.wake_at = d.due_at AS fresh,
+       d.due_at < cast(:now AS timestamptz) - cast(:late AS interval) AS late
+FROM programme_dues d JOIN customers c ON c.id = d.customer_id
+WHERE d.version_id = :version_id AND d.step = :step AND d.state = 'open' AND d.wake_at <= :now
+  AND (cast(:problem_id AS bigint) = 0 OR d.subject_id = :problem_id)
+ORDER BY d.wake_at, d.id LIMIT :slice
+""")
+
+_POSTPONE = text("""
+UPDATE programme_dues d SET wake_at = later.opens_at + make_interval(mins => cast(
+    (hashint8extended(d.customer_id * 31 + d.subject_id, d.occurrence) & 9223372036854775807) / 64
+    % later.minutes AS int))
+FROM unnest(cast(:ids AS bigint[]), cast(:opens AS timestamptz[]), cast(:minutes AS bigint[]))
+     AS later(id, opens_at, minutes)
+WHERE d.id = later.id
+""")
+
+# The newest occurrence alone counts; what began before it comes to its end.
+_NEWER = """EXISTS (SELECT 1 FROM programme_dues newer WHERE newer.enrolment_id = d.enrolment_id
+    AND newer.state = 'open' AND newer.occurrence > d.occurrence AND newer.due_at <= :now)"""
+
+_ENDS = "('left_programme', 'missed', 'superseded', 'problem_open')"
+
+_ADVANCE = text("""
+UPDATE programme_dues d SET state = 'open', step = d.step + 1, wake_at = :now,
+       started_at = coalesce(d.started_at, :now),
+       campaign_id = CASE WHEN n.state IN ('owed', 'held_out') THEN n.campaign_id ELSE d.campaign_id END,
+       reason = CASE WHEN n.state = 'skipped' THEN n.reason ELSE d.reason END
+FROM notices n
+WHERE d.state = 'telling' AND n.campaign_id = :campaign_id AND n.customer_id = d.customer_id AND n.occurrence = d.id
+""")
+
+_ASKED = text("""
+INSERT INTO survey_asks (survey_id, customer_id, notice_id, campaign_id, problem_id, asked_at)
+SELECT :survey_id, n.customer_id, n.id, n.campaign_id, :problem_id, :now
+FROM programme_dues d JOIN notices n
+  ON n.campaign_id = :campaign_id AND n.customer_id = d.customer_id AND n.occurrence = d.id
+WHERE d.state = 'telling' AND n.state = 'owed'
+ON CONFLICT (notice_id) DO NOTHING
+""")
+
+_FINISH = text("""
+WITH ended AS (
+    UPDATE programme_dues d SET state = CASE WHEN d.campaign_id IS NULL THEN 'skipped' ELSE 'done' END,
+           reason = CASE WHEN d.campaign_id IS NULL THEN coalesce(d.reason, 'superseded') ELSE d.reason END,
+           finished_at = :now
+    WHERE d.id = ANY(cast(:ids AS bigint[])) AND d.state = 'open' AND d.step >= :steps
+    RETURNING d.enrolment_id
+)
+UPDATE enrolments e SET left_at = :now, exit_reason = 'finished' FROM ended
+WHERE :once AND e.id = ended.enrolment_id AND e.left_at IS NULL
+""")
+
+# One row per customer: two things due at the same moment are said one after the other.
+DUE_NOW = """
+    SELECT d.customer_id, d.id AS occurrence, coalesce(m.grade, 'likely') AS grade,
+           CASE WHEN v.definition ->> 'per' = 'item' THEN ARRAY[d.subject_id]
+                ELSE coalesce(m.evidence_items, '{}') END AS evidence_items,
+           coalesce(m.evidence_orders, '{}') AS evidence_orders, coalesce(m.evidence_tickets, '{}') AS evidence_tickets
+    FROM programme_dues d JOIN programme_versions v ON v.id = d.version_id
+    LEFT JOIN audience_members m ON m.segment_id = :segment_id AND m.customer_id = d.customer_id
+    WHERE d.state = 'telling' AND d.customer_id > :after ORDER BY d.customer_id LIMIT :slice"""
+
+
+def push(
+    session: Session,
+    *,
+    programme: Programme,
+    version: ProgrammeVersion,
+    definition: Definition,
+    number: int,
+    problem_id: int,
+    now: datetime,
+) -> int:
+    """Take one slice of the rows that are due at one step; returns how many there were."""
+    rows = session.execute(
+        _SLICE,
+        {
+            "version_id": version.id,
+            "step": number,
+            "problem_id": problem_id,
+            "slice": SLICE,
+            "now": now,
+            "late": LATE,
+        },
+    ).all()
+    ids = [row.id for row in rows]
+    step = definition.steps[number] if number < len(definition.steps) else None
+    _leave_by_event(session, definition, ids, now)
+    if isinstance(step, Message | Ask):
+        open_now = _postpone(session, definition.schedule, rows, now)
+        if open_now:
+            _speak(session, programme, version, definition, number, step, problem_id, open_now, now)
+    elif isinstance(step, Wait):
+        _wait(session, step, ids, now)
+    elif isinstance(step, Condition):
+        _branch(session, definition, step, number, ids, now)
+    once = definition.schedule.rrule is None
+    session.execute(_FINISH, {"ids": ids, "steps": len(definition.steps), "once": once, "now": now})
+    return len(rows)
+
+
+def _postpone(session: Session, schedule: Schedule, rows: Any, now: datetime) -> list[int]:
+    """Move what is outside its hours to the next opening, spread as ever; return what may be said now."""
+    known: dict[tuple[str, str], datetime] = {}
+    open_now: list[int] = []
+    moved: dict[str, list[Any]] = {"ids": [], "opens": [], "minutes": []}
+    for row in rows:
+        place = (row.zone, row.country)
+        if place not in known:
+            known[place] = next_opening(schedule, now=now, zone=row.zone, country=row.country)
+        opens_at, minutes = known[place], schedule.window_minutes
+        if opens_at <= now and not (row.late and row.fresh):
+            open_now.append(row.id)
+            continue
+        if opens_at <= now:
+            minutes = max(1, _minutes_left(schedule, now, row.zone))
+        elif not row.fresh:
+            minutes = 1  # spread once; whoever missed that moment comes first
+        moved["ids"].append(row.id)
+        moved["opens"].append(max(opens_at, now + timedelta(seconds=1)))
+        moved["minutes"].append(minutes)
+    if moved["ids"]:
+        session.execute(_POSTPONE, moved)
+    return open_now
+
+
+def _minutes_left(schedule: Schedule, now: datetime, zone: str) -> int:
+    local, closes = now.astimezone(ZoneInfo(zone)), schedule.window.closes
+    return (closes.hour - local.hour) * 60 + closes.minute - local.minute - 1
+
+
+def _speak(
+    session: Session,
+    programme: Programme,
+    version: ProgrammeVersion,
+    definition: Definition,
+    number: int,
+    step: Message | Ask,
+    problem_id: int,
+    ids: list[int],
+    now: datetime,
+) -> None:
+    campaign = campaign_of(
+        session, programme=programme, version=version, number=number, step=step, problem_id=problem_id, now=now
+    )
+    survey = find_survey(session, step.survey) if isinstance(step, Ask) else None
+    told = _judge(session, programme, definition, step, survey, campaign, ids, now)
+    if not told:
+        return
+    planning.plan_slice(session, campaign=campaign, now=now, slice_size=told + 1, source=DUE_NOW)
+    if survey is not None:
+        session.execute(
+            _ASKED,
+            {"survey_id": survey.id, "campaign_id": campaign.id, "problem_id": campaign.problem_id, "now": now},
+        )
+    session.execute(_ADVANCE, {"campaign_id": campaign.id, "now": now})
+    # Without a notice there is nobody to tell any more (the customer was removed meanwhile): on to the end.
+    session.execute(
+        text("UPDATE programme_dues SET state = 'open', step = :end WHERE state = 'telling'"),
+        {"end": len(definition.steps)},
+    )
+
+
+def _judge(
+    session: Session,
+    programme: Programme,
+    definition: Definition,
+    step: Message | Ask,
+    survey: Survey | None,
+    campaign: Campaign,
+    ids: list[int],
+    now: datetime,
+) -> int:
+    """Decide on each row: speak, hold, pass over this step, or end; returns for how many a notice is to be written."""
+    rows = session.execute(
+        text(_verdicts(programme, definition, step, survey)),
+        {
+            "ids": ids,
+            "campaign_id": campaign.id,
+            "survey_kind": survey.kind.value if survey else "",
+            "hold_days": definition.hold_days,
+            "hold": HOLD,
+            "now": now,
+        },
+    ).all()
+    return sum(row.verdict == "tell" for row in rows)
+
+
+def _verdicts(programme: Programme, definition: Definition, step: Message | Ask, survey: Survey | None) -> str:
+    cases = ["WHEN e.left_at IS NOT NULL THEN 'left_programme'"]
+    cases.append(
+        f"""WHEN {_NEWER} THEN CASE WHEN d.started_at IS NOT NULL THEN 'superseded'
+                                   WHEN d.held_since IS NOT NULL THEN 'problem_open' ELSE 'missed' END"""
+    )
+    if definition.per == "problem":
+        cases.append("""WHEN NOT EXISTS (SELECT 1 FROM problems rp WHERE rp.id = d.subject_id
+                             AND rp.state IN ('resolved', 'closed')) THEN 'superseded'""")
+    if isinstance(step, Message) and step.unless_answered:
+        cases.append(f"WHEN {courtesy.HAPPENED['answered']} THEN 'answered'")
+    if survey is not None and survey.state is SurveyState.CLOSED:
+        cases.append("WHEN true THEN 'survey_closed'")
+    if survey is not None or programme.kind in HELD_BY_PROBLEMS:
+        waits = "d.held_since < cast(:now AS timestamptz) - make_interval(days => :hold_days)"
+        cases.append(f"WHEN {courtesy.PROBLEM_OPEN} THEN CASE WHEN {waits} THEN 'problem_open' ELSE 'hold' END")
+    if survey is not None or programme.kind == "check-in":
+        cases.append(f"WHEN d.held_since IS NOT NULL AND {courtesy.CHECKED_IN} THEN 'problem_open'")
+    if survey is not None:
+        cases.append(f"WHEN {courtesy.ASKED_RECENTLY} THEN 'asked_recently'")
+        cases.append(f"WHEN {courtesy.JUST_TOLD} THEN 'hold'")
+    return f"""
+WITH judged AS MATERIALIZED (
+    SELECT d.id, d.customer_id, CASE {" ".join(cases)} ELSE 'tell' END AS verdict
+    FROM programme_dues d JOIN enrolments e ON e.id = d.enrolment_id
+    WHERE d.id = ANY(cast(:ids AS bigint[])) AND d.state = 'open'
+), settled AS MATERIALIZED (
+    SELECT id, customer_id, verdict, row_number() OVER (PARTITION BY customer_id, verdict = 'tell' ORDER BY id) AS place
+    FROM judged
+), noted AS (
+    INSERT INTO notices (campaign_id, customer_id, occurrence, grade, state, reason, created_at, settled_at)
+    SELECT :campaign_id, customer_id, id, 'likely', 'skipped', verdict, :now, :now FROM settled
+    WHERE verdict NOT IN ('tell', 'hold', 'missed', 'left_programme')
+    ON CONFLICT (campaign_id, customer_id, occurrence) DO NOTHING
+)
+UPDATE programme_dues d
+SET state = CASE WHEN s.verdict = 'tell' THEN 'telling'
+                 WHEN s.verdict IN {_ENDS} THEN CASE WHEN d.campaign_id IS NULL THEN 'skipped' ELSE 'done' END
+                 ELSE d.state END,
+    finished_at = CASE WHEN s.verdict IN {_ENDS} THEN cast(:now AS timestamptz) END,
+    step = CASE WHEN s.verdict IN ('answered', 'asked_recently', 'survey_closed') THEN d.step + 1 ELSE d.step END,
+    wake_at = CASE WHEN s.verdict = 'hold' THEN cast(:now AS timestamptz) + cast(:hold AS interval) ELSE d.wake_at END,
+    held_since = CASE WHEN s.verdict = 'hold' THEN coalesce(d.held_since, :now) ELSE d.held_since END,
+    reason = CASE WHEN s.verdict IN ('tell', 'hold') THEN d.reason ELSE s.verdict END
+FROM settled s WHERE s.id = d.id AND (s.verdict <> 'tell' OR s.place = 1)
+RETURNING s.verdict"""
+
+
+def _leave_by_event(session: Session, definition: Definition, ids: list[int], now: datetime) -> None:
+    """Whoever did what ends the programme leaves it, before anything more is said."""
+    if not definition.exits.when or not ids:
+        return
+    cases = " ".join(
+        f"WHEN {courtesy.HAPPENED[event].replace('d.started_at', 'e.entered_at')} THEN '{event}'"
+        for event in definition.exits.when
+    )
+    session.execute(
+        text(f"""
+WITH happened AS (
+    SELECT e.id, CASE {cases} END AS what FROM programme_dues d JOIN enrolments e ON e.id = d.enrolment_id
+    WHERE d.id = ANY(cast(:ids AS bigint[])) AND e.left_at IS NULL
+), gone AS (
+    UPDATE enrolments e SET left_at = :now, exit_reason = happened.what
+    FROM happened WHERE happened.id = e.id AND happened.what IS NOT NULL RETURNING e.id
+)
+UPDATE programme_dues d SET state = CASE WHEN d.campaign_id IS NULL THEN 'skipped' ELSE 'done' END,
+       reason = 'left_programme', finished_at = :now
+FROM gone WHERE d.enrolment_id = gone.id AND d.state = 'open'
+"""),
+        {"ids": ids, "now": now},
+    )
+
+
+def _wait(session: Session, step: Wait, ids: list[int], now: datetime) -> None:
+    session.execute(
+        text("""UPDATE programme_dues SET step = step + 1, started_at = coalesce(started_at, :now),
+                       wake_at = cast(:now AS timestamptz) + cast(:pause AS interval)
+                WHERE id = ANY(cast(:ids AS bigint[])) AND state = 'open'"""),
+        {"ids": ids, "pause": timedelta(days=step.days, hours=step.hours), "now": now},
+    )
+
+
+def _branch(
+    session: Session, definition: Definition, step: Condition, number: int, ids: list[int], now: datetime
+) -> None:
+    session.execute(
+        text(f"""UPDATE programme_dues d SET wake_at = :now, started_at = coalesce(started_at, :now),
+                        step = CASE WHEN {courtesy.HAPPENED[step.happened]} THEN cast(:yes AS int)
+                                    ELSE cast(:no AS int) END
+                 WHERE d.id = ANY(cast(:ids AS bigint[])) AND d.state = 'open'"""),
+        {
+            "ids": ids,
+            "yes": definition.place(step.then, number),
+            "no": definition.place(step.otherwise, number),
+            "now": now,
+        },
+    )
