@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import func, select, text
 
 from outreach.db import transaction
 from outreach.errors import Conflict, Unavailable
@@ -18,6 +18,15 @@ from segments.editing import cancellable, take_over
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 BRAZIL = rules.parse_definition({"field": "customer.country", "op": "equals", "value": "BR"})
 PORTUGAL = rules.parse_definition({"field": "customer.country", "op": "equals", "value": "PT"})
+
+
+def wait_for(condition: str, number: int) -> None:
+    """Wait until so many connections to this database are in this state."""
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
+    found = 0
+    while found < number:
+        with transaction() as session:
+            found = session.scalar(text(query)) or 0
 
 
 def test_a_newer_preview_cancels_the_older_of_the_same_edit_only(database: str) -> None:
@@ -35,13 +44,12 @@ def test_a_newer_preview_cancels_the_older_of_the_same_edit_only(database: str) 
             ended[edit] = error
 
     threads = [threading.Thread(target=long_preview, args=(edit,)) for edit in ("anna:1", "bert:1")]
+    with transaction() as session:
+        session.execute(select(1))  # one engine for both threads
     for thread in threads:
         thread.start()
     started.wait()
-    sleeping = 0
-    while sleeping < 2:
-        with transaction() as session:
-            sleeping = session.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) or 0
+    wait_for("wait_event = 'PgSleep'", 2)
     with transaction() as session:
         assert take_over(session, edit="anna:1") == 1
     for thread in threads:
@@ -69,24 +77,25 @@ def test_an_edit_during_a_rebuild_undoes_the_rebuild(database: str) -> None:
     with transaction() as session:
         audiences.save(session, key="s", name="s", definition=PORTUGAL, author="me")
 
-    def edit_while_building(*_: Any) -> None:
-        with transaction() as other:
-            audiences.cancel_edit(other, segment_id=segment)
+    ended: list[BaseException] = []
 
     def rebuild() -> None:
+        try:
+            with transaction() as session:
+                audiences.refresh(session, segment_id=segment, now=NOW)
+        except Conflict as error:
+            ended.append(error)
+
+    builder = threading.Thread(target=rebuild)
+    with transaction() as holder:
+        # The rebuild has read its version and waits for the members when the edit is taken back.
+        holder.execute(text("LOCK TABLE audience_members IN ACCESS EXCLUSIVE MODE"))
+        builder.start()
+        wait_for("wait_event_type = 'Lock'", 1)
         with transaction() as session:
-            # The rebuild has read its version and holds its lock when the edit is taken back.
-            reads = iter([False, False, True])
-
-            def between(*_: Any) -> None:
-                if next(reads, False):
-                    edit_while_building()
-
-            event.listen(session, "do_orm_execute", between)
-            audiences.refresh(session, segment_id=segment, now=NOW)
-
-    with pytest.raises(Conflict):
-        rebuild()
+            audiences.cancel_edit(session, segment_id=segment)
+    builder.join()
+    assert len(ended) == 1
     with transaction() as session:
         live = session.scalars(
             select(Customer.external_id)
