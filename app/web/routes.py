@@ -2,6 +2,6 @@
 
 from fastapi import APIRouter
 
-from app.web import problems, scope, signing_in
+from app.web import campaigns, launch, problems, scope, signing_in
 
-ROUTERS: tuple[APIRouter, ...] = (signing_in.router, problems.router, scope.router)
+ROUTERS: tuple[APIRouter, ...] = (signing_in.router, problems.router, scope.router, launch.router, campaigns.router)

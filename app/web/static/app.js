@@ -39,6 +39,10 @@
     document.querySelectorAll("details.dropdown-up[open]").forEach(function (menu) { if (!menu.contains(target)) menu.open = false; });
   });
 
+  document.addEventListener("change", function (event) {
+    if (event.target instanceof Element && event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
+
   document.addEventListener("keydown", function (event) {
     if (event.key !== "Escape") return;
     const open = document.querySelector("details.dropdown-up[open]");
