@@ -5,7 +5,20 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.commands import campaigns, demo, imports, people, problems, processes, segments, webhooks
+from app.commands import (
+    campaigns,
+    demo,
+    health,
+    imports,
+    people,
+    problems,
+    processes,
+    programmes,
+    segments,
+    sending,
+    surveys,
+    webhooks,
+)
 from app.printing import say
 from outreach.errors import OutreachError
 
@@ -25,6 +38,10 @@ application.add_typer(segments.commands, name="segment")
 application.add_typer(segments.scope_commands, name="scope")
 application.add_typer(campaigns.commands, name="campaign")
 application.add_typer(campaigns.ledger_commands, name="ledger")
+application.add_typer(sending.unknown_commands, name="unknown")
+application.add_typer(programmes.commands, name="programme")
+application.add_typer(surveys.commands, name="survey")
+application.add_typer(health.commands, name="health")
 application.add_typer(people.operator_commands, name="operator")
 application.add_typer(people.key_commands, name="key")
 application.add_typer(webhooks.inbound_commands, name="inbound")

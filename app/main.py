@@ -4,12 +4,16 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from app import answers, health
+from app import answers, health, metrics
 from app.error_shape import ERRORS
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
 from app.web import customer_pages, routes, survey_pages
 from app.web.files import STATIC, Files
 from campaigns import api as campaigns
+from campaigns import controls_api as sending
+from campaigns.health import api as health_scores
+from campaigns.programmes import api as programmes
+from campaigns.surveys import api as surveys
 from outreach import api as ground
 from outreach import operators_api
 from outreach.doors import public
@@ -39,6 +43,10 @@ def create_app() -> FastAPI:
     application.include_router(operators_api.router, max_body_size=BODY_BYTES)
     application.include_router(segments.router, max_body_size=BODY_BYTES)
     application.include_router(campaigns.router, max_body_size=BODY_BYTES)
+    for each in (programmes, surveys, health_scores):
+        application.include_router(each.router, max_body_size=BODY_BYTES)
+    application.include_router(sending.router, max_body_size=BODY_BYTES)
+    application.include_router(metrics.router)
     application.include_router(inbound.router, max_body_size=EMAIL_BYTES)
     application.include_router(inbound_api.router, max_body_size=BODY_BYTES)
     application.include_router(connectors_api.router, max_body_size=BODY_BYTES)

@@ -54,6 +54,8 @@ def open_campaign(given: CampaignIn, session: SessionDep, actor: Writer) -> Camp
         problem_id=problem.id,
         not_before=given.not_before,
         not_after=given.not_after,
+        holdout_share=given.holdout_share,
+        first_wave=given.first_wave,
         author=actor.name,
         now=clock.now(session),
     )

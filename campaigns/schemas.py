@@ -1,7 +1,7 @@
 """What the JSON routes of campaigns take and give."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -15,10 +15,11 @@ class Incoming(BaseModel):
 
 
 class LadderStep(Incoming):
-    """One channel of the plan; it is tried when the one before failed, or did not deliver for `after_hours`."""
+    """One channel of the plan: after the one before failed, or did not deliver for `after_hours`, or `at_once`."""
 
     channel: Channel
     after_hours: Annotated[int, Field(ge=1, le=8760)] | None = None
+    at_once: Literal[True] | None = None
 
 
 class CampaignIn(Incoming):
@@ -33,6 +34,8 @@ class CampaignIn(Incoming):
     grades: Annotated[list[Grade], Field(min_length=1, max_length=4)] = [Grade.AFFECTED, Grade.LIKELY, Grade.INCOMING]
     not_before: AwareDatetime | None = None
     not_after: AwareDatetime | None = None
+    holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    first_wave: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
 class ReasonIn(Incoming):
@@ -64,6 +67,8 @@ class CampaignOut(BaseModel):
     not_before: datetime | None
     not_after: datetime | None
     finished_at: datetime | None
+    holdout_share: float
+    wave: int
 
 
 class ProgressOut(BaseModel):

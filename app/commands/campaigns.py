@@ -105,13 +105,14 @@ def _print_account(account: ledger.Account) -> None:
 
 def _act(key: str, verb: Callable[..., None], as_json: bool, **details: Any) -> None:
     with transaction() as session:
-        campaign = _locked(session, key)
+        campaign = locked(session, key)
         verb(session, campaign=campaign, actor=terminal_actor().name, now=clock.now(session), **details)
         session.flush()
         print_fields(_fields(campaign), as_json=as_json)
 
 
-def _locked(session: Session, key: str) -> Campaign:
+def locked(session: Session, key: str) -> Campaign:
+    """Return the campaign, held until the transaction ends."""
     campaign = lifecycle.find(session, key)
     # Two people may press at the same moment; the second must see what the first did.
     session.refresh(campaign, with_for_update=True)
