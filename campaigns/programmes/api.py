@@ -1,0 +1,167 @@
+"""The JSON routes of programmes: write, look, edit, activate, pause, resume, end."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, status
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from campaigns.programmes import verbs
+from campaigns.programmes.steps import Key as ProgrammeKey
+from outreach import clock
+from outreach.doors import SessionDep, requires
+from outreach.models import Programme, Segment
+from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.permissions import Actor, Permission
+from outreach.vocabulary import ProgrammeKind, ProgrammeState
+
+router = APIRouter(prefix="/api/programmes", tags=["programmes"])
+reads = [Depends(requires(Permission.CAMPAIGNS_READ))]
+Writer = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_WRITE))]
+Approver = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_APPROVE))]
+Key = Annotated[str, Path(max_length=64)]
+
+
+class DefinitionIn(BaseModel):
+    """A new wording (docs/programmes.md)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    definition: dict[str, Any]
+
+
+class ProgrammeIn(DefinitionIn):
+    """A programme to be written down as a draft; `segment` names whom it is for."""
+
+    key: ProgrammeKey
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: ProgrammeKind
+    segment: Annotated[str, Field(max_length=64)] | None = None
+
+
+class ProgrammeOut(BaseModel):
+    """One programme with the wording in force."""
+
+    key: str
+    name: str
+    kind: ProgrammeKind
+    state: ProgrammeState
+    segment: str | None
+    version: int
+    definition: dict[str, Any]
+    created_by: str
+    created_at: datetime
+    activated_at: datetime | None
+
+
+class StepCountOut(BaseModel):
+    """The live counts of one step."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int
+    step: int
+    what: str
+    waiting: int
+    notices: dict[str, int]
+
+
+class ProgrammeProgressOut(BaseModel):
+    """How a programme fares."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    enrolled: int
+    left: dict[str, int]
+    occurrences: dict[str, int]
+    steps: list[StepCountOut]
+
+
+@router.get("", dependencies=reads)
+def list_programmes(session: SessionDep, page: PageDep) -> Listing[ProgrammeOut]:
+    """List programmes, newest first."""
+    rows, following = fetch_page(session, select(Programme), Programme.id, page)
+    return Listing(items=[shown(session, programme) for programme in rows], next=following)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+def make_programme(given: ProgrammeIn, session: SessionDep, actor: Writer) -> ProgrammeOut:
+    """Write a programme down as a draft."""
+    made = verbs.make(session, **given.model_dump(), actor=actor.name, now=clock.now(session))
+    return shown(session, made)
+
+
+@router.get("/{key}", dependencies=reads)
+def show_programme(key: Key, session: SessionDep) -> ProgrammeOut:
+    """Show one programme."""
+    return shown(session, verbs.find(session, key))
+
+
+@router.get("/{key}/progress", dependencies=reads)
+def show_programme_progress(key: Key, session: SessionDep) -> ProgrammeProgressOut:
+    """Show how a programme fares, step by step."""
+    return ProgrammeProgressOut.model_validate(verbs.progress(session, programme=verbs.find(session, key)))
+
+
+@router.put("/{key}/definition")
+def edit_programme(key: Key, given: DefinitionIn, session: SessionDep, actor: Approver) -> ProgrammeOut:
+    """Write a new version; what has begun keeps its own."""
+    programme = _locked(session, key)
+    verbs.edit(session, programme=programme, definition=given.definition, actor=actor.name, now=clock.now(session))
+    return shown(session, programme)
+
+
+@router.post("/{key}/activate")
+def activate_programme(key: Key, session: SessionDep, actor: Approver) -> ProgrammeOut:
+    """Let a draft run."""
+    return _act(session, key, actor, verbs.activate)
+
+
+@router.post("/{key}/pause")
+def pause_programme(key: Key, session: SessionDep, actor: Writer) -> ProgrammeOut:
+    """Say nothing more until it goes on."""
+    return _act(session, key, actor, verbs.pause)
+
+
+@router.post("/{key}/resume")
+def resume_programme(key: Key, session: SessionDep, actor: Approver) -> ProgrammeOut:
+    """Go on."""
+    return _act(session, key, actor, verbs.resume)
+
+
+@router.post("/{key}/end")
+def end_programme(key: Key, session: SessionDep, actor: Writer) -> ProgrammeOut:
+    """Stop for good."""
+    return _act(session, key, actor, verbs.end)
+
+
+def _act(session: Session, key: str, actor: Actor, verb: Callable[..., None]) -> ProgrammeOut:
+    programme = _locked(session, key)
+    verb(session, programme=programme, actor=actor.name, now=clock.now(session))
+    return shown(session, programme)
+
+
+def _locked(session: Session, key: str) -> Programme:
+    programme = verbs.find(session, key)
+    session.refresh(programme, with_for_update=True)
+    return programme
+
+
+def shown(session: Session, programme: Programme) -> ProgrammeOut:
+    """Return what is told of a programme."""
+    segment = session.get(Segment, programme.segment_id) if programme.segment_id else None
+    return ProgrammeOut(
+        key=programme.key,
+        name=programme.name,
+        kind=programme.kind,
+        state=programme.state,
+        segment=segment.key if segment else None,
+        version=programme.current_version,
+        definition=verbs.definition_of(session, programme).model_dump(mode="json"),
+        created_by=programme.created_by,
+        created_at=programme.created_at,
+        activated_at=programme.activated_at,
+    )
