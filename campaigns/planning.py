@@ -169,7 +169,7 @@ def plan_slice(
         {**parameters, **caps.parameters_of(campaign.notice_class), **slots.parameters()},
     ).one()
     if row.shared:
-        session.execute(NAME_SHARED, {"notice_ids": row.shared})
+        session.execute(NAME_SHARED, {"notice_ids": row.shared, "campaign_id": campaign.id})
     more = row.found == slice_size
     return Planned(row.notices, row.skipped, row.messages, row.last_customer if more else None)
 
