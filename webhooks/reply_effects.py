@@ -27,9 +27,7 @@ FOR_THE_DESK = {
 
 _BAR = text("""
 INSERT INTO suppressions (channel, address, reason, source, created_at)
-SELECT cast(:channel AS text), cast(:address AS text), :reason, :source, :at
-WHERE NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = cast(:channel AS text) AND s.address = cast(:address AS text)
-                  AND s.lifted_at > :at)
+VALUES (:channel, :address, :reason, :source, :at)
 ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 """)
 _UNBAR = text("""
