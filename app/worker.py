@@ -14,6 +14,7 @@ from outreach.settings import get_settings
 TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
 _POLL_SECONDS = 30.0  # each desk says itself how often it is read
 _PROGRAMME_SECONDS = 5.0  # their due times are hours and days
+_WATCH_SECONDS = 600.0  # what new tickets say against a scope, or for a new problem
 _RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace time anyway
 
 
@@ -27,6 +28,7 @@ def create_worker() -> Celery:
     options = {"expires": max(10.0, 5 * tick)}
     every = {
         "segments.sweep": tick,
+        "segments.watch": _WATCH_SECONDS,
         "campaigns.sweep": tick,
         "campaigns.sweep_programmes": max(tick, _PROGRAMME_SECONDS),
         "campaigns.dispatch_email": tick,

@@ -23,7 +23,6 @@ from segments.statistics import Contrast, benjamini_hochberg, contrasts
 
 # A proposal is shown when so many false ones or fewer are to be expected among those shown.
 MOST_FALSE = 0.01
-_JUDGED = 10
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def discover_rules(
     if len(cases) < MIN_CASES:
         return []
     held = holdings.load(session, cases=cases, among=among)
-    result = search(held, most=_JUDGED)
+    result = search(held, most=limit + 3)  # some fall to the exact count, or were refused
     fresh = [found for found in result.found if fingerprint(found.conditions) not in refused]
     people = _people(session, held, among)
     exact = [_count(session, found, cases, among, now) for found in fresh]
