@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from outreach import audit
-from outreach.errors import Conflict, InvalidInput, NotFound
+from outreach.errors import Conflict, InvalidInput, NotFound, Unavailable
 from outreach.models import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.permissions import Actor
 from outreach.queue import wake
@@ -58,7 +58,10 @@ def subscribe(
     Raises `InvalidInput` for an unknown event and for an address that is not on the public internet.
     """
     wanted = _checked_events(events)
-    check_url(url, allow=allowed_origins())
+    try:
+        check_url(url, allow=allowed_origins())
+    except Unavailable as error:  # a name that nobody knows is a mistake of whoever typed it
+        raise InvalidInput(f"{error.message} Check how it is written.", where="url") from None
     if (session.scalar(text("SELECT count(*) FROM subscribers")) or 0) >= MOST_SUBSCRIBERS:
         raise Conflict(f"There are {MOST_SUBSCRIBERS} subscribers already; remove one first.")
     row = Subscriber(name=name, url=url, events=wanted, created_by=actor.name, created_at=now)

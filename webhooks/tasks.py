@@ -4,14 +4,16 @@ from celery import shared_task
 
 from outreach.crash import crash_at
 from outreach.db import transaction
-from webhooks import desk_poll, desk_work, inbox, linked_tickets, outgoing
+from webhooks import desk_poll, desk_work, inbox, linked_tickets, outgoing, simulated
 
 BATCH = 1000
 
 
 @shared_task(name="webhooks.apply_inbox")
 def apply_inbox() -> None:
-    """Apply stored events until none is due."""
+    """Apply stored events until none is due, and let the simulated recipients have their say."""
+    with transaction() as session:
+        simulated.play(session)
     more = True
     while more:
         with transaction() as session:
