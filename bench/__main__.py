@@ -8,7 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_NOT_BENCHES = {"__main__", "own_database", "segment_questions"}
+_NOT_BENCHES = {
+    "sink",
+    "sending_machine",
+    "sending_rows",
+    "naive_stack",
+    "prototype",
+    "planning_cost",
+    "dispatch_worker",
+    "webhook_doors",
+    "webhook_load",
+    "__main__",
+    "own_database",
+    "segment_questions",
+}
 
 
 def names() -> list[str]:

@@ -194,7 +194,7 @@ def _warm_up(channel: Channel, machine: Machine) -> None:
         first = session.scalars(text("SELECT id FROM naive_messages ORDER BY id LIMIT 8")).all()
     for message_id in first:
         task.delay(message_id)
-    _wait(len(first), 20)
+    _wait(len(first), 120)
     machine.provider("reset")
 
 

@@ -143,7 +143,7 @@ def judge(
         parameters |= caps.parameters_of(notice_class)
         parameters["cap_reason"] = "capped" if caps.skips(notice_class) else "defer"
     rows = session.execute(_statement(capped=capped), parameters).all()
-    attempts: dict[UUID, int | None] = {message_id: attempt_id for message_id, attempt_id in rows}
+    attempts: dict[UUID, int | None] = {row.id: row.attempt_id for row in rows}
     if capped and (waiting := [message_id for message_id in message_ids if message_id not in attempts]):
         # `closes_at` in the past makes the sweep look for the slot.
         later = {"due_at": now + caps.LOOK_AGAIN, "zones": claim.zones, "closes_at": now if claim.zones else None}

@@ -1,0 +1,106 @@
+"""What sending costs, where a quiet machine is not needed to tell: statements, updates in place, plans and memory."""
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine import Engine
+
+from bench.sending_machine import ROOT, memory_megabytes
+from campaigns.dispatch import dispatch
+from campaigns.envelopes import Sender
+from campaigns.providers.sendgrid import SendGrid
+from campaigns.sweeps import plan_all
+from outreach import clock, db
+from outreach.db import transaction
+from outreach.settings import get_settings
+from outreach.vocabulary import Channel
+from tests.people import a_campaign
+
+SENT = 6_000
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    """Email through the real adapter to a provider that only counts."""
+    sink = subprocess.Popen([sys.executable, "-m", "bench.sink"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert sink.stdout is not None
+    provider = SendGrid(base_url=f"http://127.0.0.1:{int(sink.stdout.readline())}", api_key=SecretStr("SG.test"))
+    yield Sender(Channel.EMAIL, provider, get_settings())
+    provider.close()
+    sink.terminate()
+    sink.communicate()
+
+
+def queue(number: int) -> int:
+    """Plan a campaign over so many customers, all with an email address; returns its id."""
+    with transaction() as session:
+        campaign_id = a_campaign(session, number, clock.now(session)).id
+        session.execute(text("UPDATE customers SET email = external_id || '@example.com'"))
+    plan_all(campaign_id)
+    return campaign_id
+
+
+def tidied(url: str) -> None:
+    """Vacuum what was planned, as autovacuum would have by the time that it is sent."""
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE) messages, notices, chunks, customers")
+
+
+def test_a_thousand_emails_cost_few_statements_and_updates_in_place_and_no_memory(
+    database: str, sender: Sender
+) -> None:
+    queue(SENT)
+    tidied(database)
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    memory: list[float] = []
+    accepted = 0
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        # A budget of nothing takes one chunk at a time: between them we look at the memory.
+        while (done := dispatch(channel=Channel.EMAIL, sender=sender, owner="test", budget_seconds=0.001)).chunks:
+            accepted += done.outcomes["accepted"]
+            gc.collect()
+            memory.append(memory_megabytes())
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert accepted == SENT
+    assert len(statements) / SENT * 1000 <= 12
+    assert memory[-1] <= memory[1] * 1.15, memory
+    db.forget_engine()  # a backend reports its numbers when it ends
+    with transaction() as session:
+        updated, in_place = session.execute(
+            text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'messages'")
+        ).one()
+        attempts = session.execute(text("SELECT count(*) FROM attempts WHERE state = 'accepted'")).scalar_one()
+    assert updated == 2 * SENT  # sending with its attempt, then accepted
+    assert in_place / updated >= 0.9
+    assert attempts == SENT / sender.provider.messages_per_call
+
+
+def test_every_statement_of_sending_finds_its_messages_by_an_index(database: str, sender: Sender) -> None:
+    queue(1_500)
+    # A small table is read whole because that is cheaper. Told not to, the planner does it only without an index.
+    with transaction() as session:
+        session.execute(text(f"ALTER DATABASE {make_url(database).database} SET enable_seqscan = off"))
+    before = sequential_reads()
+    assert dispatch(channel=Channel.EMAIL, sender=sender, owner="test").outcomes == {"accepted": 1_500}
+    assert sequential_reads() == before
+
+
+def sequential_reads() -> int:
+    """How many rows of messages were read by sequential scans since the database was made."""
+    db.forget_engine()
+    with transaction() as session:
+        counted = text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'messages'")
+        return int(session.execute(counted).scalar_one())
