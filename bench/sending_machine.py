@@ -31,9 +31,7 @@ SETTINGS = {
     "OUTREACH_ORGANISATION": "Example Goods",
     "OUTREACH_POSTAL_ADDRESS": "1 Example Street, Springfield, IL 62701",
     "OUTREACH_PUBLIC_URL": "https://care.example.com",
-    # A benchmark runs at night as well.
     "OUTREACH_EMAIL_HOURS": "",
-    "OUTREACH_SMS_HOURS": "",
 }
 
 
