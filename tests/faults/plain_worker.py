@@ -2,7 +2,7 @@
 
 `python -m tests.faults.plain_worker [CHANNEL …]` runs until SIGTERM. The parent has everything imported, so that a
 new child works a moment after the last one was killed. A line per child goes to standard output.
-`PLAIN_WORKER_CLOCK_HOURS` puts its clock wrong.
+`PLAIN_WORKER_CLOCK_HOURS` puts its clock wrong; `PLAIN_WORKER_SENDS=no` leaves it the sweeps and look-ups only.
 """
 
 import os
@@ -28,11 +28,14 @@ PAUSE_SECONDS = 0.05
 
 def work(channels: list[Channel]) -> None:
     """Do what is due, again and again."""
+    sends = os.environ.get("PLAIN_WORKER_SENDS", "yes") == "yes"
     while True:
         try:
             sweep()
             for channel in channels:
-                dispatch(channel=channel, sender=sender_for(channel), owner=f"plain:{os.getpid()}", budget_seconds=5)
+                if sends:
+                    owner = f"plain:{os.getpid()}"
+                    dispatch(channel=channel, sender=sender_for(channel), owner=owner, budget_seconds=5)
                 reconcile(channel=channel, sender=sender_for(channel))
             apply_inbox()
         except Unavailable as error:

@@ -38,13 +38,15 @@ def test_a_frozen_worker_wakes_up_to_a_closed_gate(
     installation = install({"sendgrid": {"latency_ms": 250, "webhooks": {"lose": 1.0}}})
     a_campaign_on(Channel.EMAIL, people)
     crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
+    # Somebody else notices, while the two are sending.
+    sweeper = installation.start("tests.faults.plain_worker", "email", PLAIN_WORKER_SENDS="no")
     dice, frozen = random.Random(3), 0
     while frozen < pauses and (open_messages() > people // 20 or frozen == 0):
         time.sleep(0.3 + dice.random() * 0.3)
         frozen += freeze(crowd, dice, seconds)
     rest(90)
     time.sleep(1)
-    for worker in crowd:
+    for worker in (*crowd, sweeper):
         installation.kill(worker)
     expect_everybody_once(installation, people)
     assert "leases ran out" in installation.log()

@@ -42,7 +42,9 @@ def test_a_rolling_deployment_loses_and_doubles_nothing(database: str, install: 
     workers = [installation.start_worker()]
     for part in (1, 2, 3):
         until(lambda part=part: sum(record_of(installation).values()) >= people * part // 5, seconds=60)  # type: ignore[misc]
+        ready = installation.log().count(" ready.")
         workers.append(installation.start_worker())
+        until(lambda ready=ready: installation.log().count(" ready.") > ready, seconds=60, what="the new worker")  # type: ignore[misc]
         old = workers.pop(0)
         os.kill(old.pid, signal.SIGTERM)
         assert old.wait(60) == 0
