@@ -88,6 +88,17 @@ _CHECKS: tuple[tuple[str, str], ...] = (
              AND n.state IN ('skipped', 'failed') AND n.reason IS NULL""",
     ),
     (
+        "a notice was skipped for a shared address that no notice of this campaign reaches",
+        """SELECT 'notice ' || n.id FROM notices n WHERE n.campaign_id = :id AND n.reason = 'shared_address'
+             AND NOT EXISTS (SELECT 1 FROM notices reached JOIN messages m ON m.notice_id = reached.id
+                             WHERE reached.id = n.shared_with AND reached.campaign_id = :id)""",
+    ),
+    (
+        "a notice was held out although a message was made for it",
+        """SELECT 'notice ' || n.id FROM notices n WHERE n.campaign_id = :id AND n.state = 'held_out'
+             AND EXISTS (SELECT 1 FROM messages m WHERE m.notice_id = n.id)""",
+    ),
+    (
         "a message was handed over without a recorded attempt",
         """SELECT 'message ' || m.id FROM messages m WHERE m.campaign_id = :id
              AND m.send_state IN ('accepted', 'sending', 'unknown') AND NOT EXISTS (
