@@ -26,8 +26,9 @@ from webhooks.desks.problem_steps import StepWords
 OVER = frozenset({ProblemState.RESOLVED, ProblemState.CLOSED})
 
 _SEEN = text("""
-UPDATE connectors SET last_event_at = :now WHERE key = :desk
-AND (last_event_at IS NULL OR last_event_at < cast(:now AS timestamptz) - interval '1 second')
+INSERT INTO connectors (key, kind, name, from_settings, last_event_at) VALUES (:desk, :kind, :name, true, :now)
+ON CONFLICT (key) DO UPDATE SET last_event_at = excluded.last_event_at
+WHERE connectors.last_event_at IS NULL OR connectors.last_event_at < excluded.last_event_at - interval '1 second'
 """)
 
 
@@ -47,7 +48,8 @@ def apply(session: Session, *, desk: Desk, events: Sequence[DeskEvent]) -> None:
     else:
         for event in steps:
             act(session, desk=desk, event=event, now=now)
-    session.execute(_SEEN, {"desk": desk.key, "now": clock.wall()})
+    if events:
+        session.execute(_SEEN, {"desk": desk.key, "kind": desk.kind, "name": desk.name, "now": clock.wall()})
 
 
 def catch_up(session: Session, *, desk: Desk, states: Sequence[DeskState], event: DeskEvent | None = None) -> None:
