@@ -66,9 +66,9 @@ def contexts(
             "items": [items[i] for i in r.evidence_items if i in items],
             "orders": [orders[i] for i in r.evidence_orders if i in orders],
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links(r.message_id, now),
+            "links": links(r.message_id, now) | _survey_links(asked, r.message_id, now),
             "code": verification_code(r.message_id),
-            **_survey(asked, r, now),
+            **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }
         for r in window
     }
@@ -154,8 +154,5 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
     return found
 
 
-def _survey(asked: asking.Asked | None, recipient: Recipient, now: datetime) -> dict[str, Any]:
-    if asked is None:
-        return {}
-    ends = expires_at(recipient.message_id, now)
-    return {"survey": asked.words(recipient.message_id, recipient.customer["language"], ends)}
+def _survey_links(asked: asking.Asked | None, message_id: UUID, now: datetime) -> dict[str, str]:
+    return asked.links(message_id, expires_at(message_id, now)) if asked else {}

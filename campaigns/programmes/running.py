@@ -26,7 +26,7 @@ HOLD = timedelta(hours=6)
 LATE = timedelta(hours=12)
 
 _SLICE = text("""
-SELECT d.id, d.zone, coalesce(c.country, '') AS country, d.step = 0 AND d.wake_at = d.due_at AS fresh,
+SELECT d.id, d.zone, coalesce(c.country, '') AS country, d.step = 0 AND d.wake_at = d.due_at AS fresh, d.step,
        d.due_at < cast(:now AS timestamptz) - cast(:late AS interval) AS late
 FROM programme_dues d JOIN customers c ON c.id = d.customer_id
 WHERE d.version_id = :version_id AND d.step = :step AND d.state = 'open' AND d.wake_at <= :now
@@ -36,7 +36,8 @@ ORDER BY d.wake_at, d.id LIMIT :slice
 
 _POSTPONE = text("""
 UPDATE programme_dues d SET wake_at = later.opens_at + make_interval(mins => cast(
-    (hashint8extended(d.customer_id * 31 + d.subject_id, d.occurrence) & 9223372036854775807) / 64
+    (hashint8extended(d.customer_id * 31 + d.subject_id,
+                      d.occurrence + cast(extract(epoch FROM later.opens_at) AS bigint)) & 9223372036854775807) / 64
     % later.minutes AS int))
 FROM unnest(cast(:ids AS bigint[]), cast(:opens AS timestamptz[]), cast(:minutes AS bigint[]))
      AS later(id, opens_at, minutes)
@@ -46,8 +47,21 @@ WHERE d.id = later.id
 # The newest occurrence alone counts; what began before it comes to its end.
 _NEWER = """EXISTS (SELECT 1 FROM programme_dues newer WHERE newer.enrolment_id = d.enrolment_id
     AND newer.state = 'open' AND newer.occurrence > d.occurrence AND newer.due_at <= :now)"""
+# What is late gives way to one that comes on the same day, too.
+_NEWER_SOON = _NEWER.replace(
+    "newer.due_at <= :now",
+    """newer.due_at <= CASE WHEN d.due_at < cast(:now AS timestamptz) - cast(:late AS interval)
+        THEN cast(:now AS timestamptz) + cast(:late AS interval) ELSE :now END""",
+)
 
-_ENDS = "('left_programme', 'missed', 'superseded', 'problem_open')"
+_MISSED = text(f"""
+UPDATE programme_dues d SET state = 'skipped', finished_at = :now,
+       reason = CASE WHEN d.held_since IS NULL THEN 'missed' ELSE 'problem_open' END
+WHERE d.id = ANY(cast(:ids AS bigint[])) AND d.state = 'open' AND d.started_at IS NULL AND {_NEWER_SOON}
+RETURNING d.id
+""")
+
+_ENDS = "('left_programme', 'superseded', 'problem_open')"
 
 _ADVANCE = text("""
 UPDATE programme_dues d SET state = 'open', step = d.step + 1, wake_at = :now,
@@ -116,7 +130,8 @@ def push(
     step = definition.steps[number] if number < len(definition.steps) else None
     _leave_by_event(session, definition, ids, now)
     if isinstance(step, Message | Ask):
-        open_now = _postpone(session, definition.schedule, rows, now)
+        missed = set(session.scalars(_MISSED, {"ids": ids, "late": LATE, "now": now}))
+        open_now = _postpone(session, definition.schedule, [row for row in rows if row.id not in missed], now)
         if open_now:
             _speak(session, programme, version, definition, number, step, problem_id, open_now, now)
     elif isinstance(step, Wait):
@@ -143,7 +158,7 @@ def _postpone(session: Session, schedule: Schedule, rows: Any, now: datetime) ->
             continue
         if opens_at <= now:
             minutes = max(1, _minutes_left(schedule, now, row.zone))
-        elif not row.fresh:
+        elif not row.fresh and row.step == 0:
             minutes = 1  # spread once; whoever missed that moment comes first
         moved["ids"].append(row.id)
         moved["opens"].append(max(opens_at, now + timedelta(seconds=1)))
@@ -217,10 +232,7 @@ def _judge(
 
 def _verdicts(programme: Programme, definition: Definition, step: Message | Ask, survey: Survey | None) -> str:
     cases = ["WHEN e.left_at IS NOT NULL THEN 'left_programme'"]
-    cases.append(
-        f"""WHEN {_NEWER} THEN CASE WHEN d.started_at IS NOT NULL THEN 'superseded'
-                                   WHEN d.held_since IS NOT NULL THEN 'problem_open' ELSE 'missed' END"""
-    )
+    cases.append(f"WHEN d.started_at IS NOT NULL AND {_NEWER} THEN 'superseded'")
     if definition.per == "problem":
         cases.append("""WHEN NOT EXISTS (SELECT 1 FROM problems rp WHERE rp.id = d.subject_id
                              AND rp.state IN ('resolved', 'closed')) THEN 'superseded'""")
@@ -247,7 +259,7 @@ WITH judged AS MATERIALIZED (
 ), noted AS (
     INSERT INTO notices (campaign_id, customer_id, occurrence, grade, state, reason, created_at, settled_at)
     SELECT :campaign_id, customer_id, id, 'likely', 'skipped', verdict, :now, :now FROM settled
-    WHERE verdict NOT IN ('tell', 'hold', 'missed', 'left_programme')
+    WHERE verdict NOT IN ('tell', 'hold', 'left_programme')
     ON CONFLICT (campaign_id, customer_id, occurrence) DO NOTHING
 )
 UPDATE programme_dues d

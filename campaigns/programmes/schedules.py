@@ -61,9 +61,10 @@ class Schedule(BaseModel):
 
     @property
     def window_minutes(self) -> int:
-        """How long the hours last."""
+        """Over how many minutes of a day people are spread; the last hour is for what comes late."""
         window = self.window
-        return (window.closes.hour - window.opens.hour) * 60 + window.closes.minute - window.opens.minute
+        minutes = (window.closes.hour - window.opens.hour) * 60 + window.closes.minute - window.opens.minute
+        return minutes - 60 if minutes > 120 else minutes
 
 
 def checked_rule(given: str) -> str:

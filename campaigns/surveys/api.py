@@ -33,7 +33,7 @@ class SurveyIn(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: SurveyKind
     questions: Annotated[list[dict[str, Any]], Field(max_length=20)] = []
-    template_key: Annotated[str, Field(min_length=1, max_length=64)] = "survey"
+    template_key: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     closes_at: AwareDatetime | None = None
 
 

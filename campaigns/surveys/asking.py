@@ -36,22 +36,26 @@ class Asked:
 
     questions: list[Question]
 
-    def words(self, message_id: UUID, language: str | None, expires_at: datetime) -> dict[str, Any]:
-        """Return what a template may say: the question, the page, and a link per score, which only preselects."""
-        return survey_words(self.questions, language, page_of(message_id, expires_at))
+    def words(self, language: str | None) -> dict[str, Any]:
+        """Return what a template may say of the survey."""
+        return survey_words(self.questions, language)
+
+    def links(self, message_id: UUID, expires_at: datetime) -> dict[str, str]:
+        """Return the links of one message: its page as `survey`, and per score `score_5`, which only preselects."""
+        return survey_links(self.questions, page_of(message_id, expires_at))
 
 
-def survey_words(questions: list[Question], language: str | None, page: str) -> dict[str, Any]:
-    """Return the words of a survey's first question in a language, with links to `page`."""
+def survey_words(questions: list[Question], language: str | None) -> dict[str, Any]:
+    """Return the words of a survey's first question in a language, and the ends of its scale."""
+    first = questions[0]
+    return {"question": first.words_in(language), "low": str(first.low), "high": str(first.high)}
+
+
+def survey_links(questions: list[Question], page: str) -> dict[str, str]:
+    """Return the links to a page, as templates name them."""
     first = questions[0]
     scores = range(first.low, first.high + 1) if first.kind == "score" else ()
-    return {
-        "question": first.words_in(language),
-        "page": page,
-        "low": str(first.low),
-        "high": str(first.high),
-        "scores": [{"score": str(score), "link": f"{page}?score={score}"} for score in scores],
-    }
+    return {"survey": page, **{f"score_{score}": f"{page}?score={score}" for score in scores}}
 
 
 def page_of(message_id: UUID, expires_at: datetime) -> str:

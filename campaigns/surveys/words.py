@@ -1,5 +1,7 @@
 """The words of programmes and surveys that Outreach comes with, for email and SMS; operators copy and change them."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,16 +13,27 @@ _THINGS = (
     "{% for item in items %}\n- {{ item.product }}{% if item.serial %} ({{ item.serial }}){% endif %}\n{% endfor %}\n"
 )
 
+
+def _asking(scores: Iterable[int]) -> tuple[str, str, str]:
+    """The words of a survey: the scores are links that preselect, the page records."""
+    row = " ".join(f"[{score}]({{{{ links.score_{score} }}}})" for score in scores)
+    email = (
+        f"{_HELLO}{{{{ survey.question }}}}\n\n{row}\n\n"
+        "**[Answer on one page]({{ links.survey }})**\n\nYour choice is recorded when you press the button there.\n"
+    )
+    return (
+        "One question from {{ organisation.name }}",
+        email,
+        "{{ organisation.name }}: {{ survey.question }} Reply {{ survey.low }} to {{ survey.high }}, STOP to opt out",
+    )
+
+
 # By key: subject and Markdown of the email, and the text message.
 WORDS: dict[str, tuple[str, str, str]] = {
-    "survey": (
-        "One question from {{ organisation.name }}",
-        _HELLO + "{{ survey.question }}\n\n"
-        "{% for each in survey.scores %}[{{ each.score }}]({{ each.link }}) {% endfor %}\n\n"
-        "**[Answer on one page]({{ survey.page }})**\n\n"
-        "Your choice is recorded when you press the button there.\n",
-        "{{ organisation.name }}: {{ survey.question }} Reply {{ survey.low }} to {{ survey.high }}, STOP to opt out",
-    ),
+    "survey": _asking(()),
+    "survey-csat": _asking(range(1, 6)),
+    "survey-nps": _asking(range(11)),
+    "survey-ces": _asking(range(1, 8)),
     "how-is-it-going": (
         "How is it going?",
         _HELLO + "We would like to know how things are with what you have from us.\n\n"

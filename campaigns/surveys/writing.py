@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.envelopes import content_of
 from campaigns.previews import Preview, example_context, preview
-from campaigns.surveys.asking import questions_of, survey_words
+from campaigns.surveys.asking import questions_of, survey_links, survey_words
 from campaigns.surveys.questions import checked_questions
 from campaigns.surveys.words import install_words
 from outreach import audit
@@ -30,7 +30,7 @@ def make(
     actor: str,
     now: datetime,
     questions: Sequence[Any] = (),
-    template_key: str = "survey",
+    template_key: str | None = None,
     closes_at: datetime | None = None,
 ) -> Survey:
     """Write a survey down; without questions it has the standard ones of its kind. What was asked never changes."""
@@ -38,6 +38,7 @@ def make(
         raise Conflict(f"There is a survey {key} already; what was asked never changes, so take another key.")
     checked = checked_questions(kind, questions)
     install_words(session)
+    template_key = template_key or ("survey" if kind is SurveyKind.CUSTOM else f"survey-{kind}")
     if session.scalar(select(Template.id).where(Template.key == template_key).limit(1)) is None:
         raise InvalidInput(f"There is no template {template_key}; write one first.", where="template_key")
     survey = Survey(
@@ -84,7 +85,9 @@ def look(session: Session, *, survey: Survey, language: str = "en") -> SurveyPre
     """Render a survey's messages with example facts in a language."""
     base = get_settings().public_url.rstrip("/")
     page = f"{base}/survey-test/{sign_link('survey-test', survey.key, expires_at=None)}"
-    context = example_context() | {"survey": survey_words(questions_of(survey), language, page)}
+    questions, context = questions_of(survey), example_context()
+    context["links"] |= survey_links(questions, page)
+    context["survey"] = survey_words(questions, language)
     newest = select(func.max(Template.version)).where(Template.key == survey.template_key).scalar_subquery()
     rows = session.scalars(
         select(Template).where(Template.key == survey.template_key, Template.version == newest).order_by(Template.id)

@@ -96,11 +96,19 @@ WITH sent AS (
     UPDATE messages m SET send_state = 'accepted', provider = 'test', sent_at = :now, delivered_at = :now,
            delivery = 'delivered', delivery_rank = 50
     FROM chunks k WHERE k.id = m.chunk_id AND m.send_state = 'queued' AND k.due_at <= :now
-    RETURNING m.notice_id, k.id AS chunk_id
+    RETURNING m.id, m.notice_id, k.id AS chunk_id
+), called AS (
+    INSERT INTO attempts (chunk_id, fence, provider, message_ids, state, leased_until)
+    SELECT chunk_id, 1, 'test', array_agg(id), 'accepted', :now FROM sent GROUP BY chunk_id
 ), done AS (
     UPDATE chunks SET state = 'done', finished_at = :now WHERE id IN (SELECT chunk_id FROM sent)
 )
 UPDATE notices SET state = 'delivered', settled_at = :now WHERE id IN (SELECT notice_id FROM sent)"""),
+        {"now": now},
+    )
+    session.execute(
+        text("""UPDATE messages m SET attempt_id = a.id FROM attempts a
+                WHERE m.attempt_id IS NULL AND m.sent_at = :now AND m.id = ANY(a.message_ids)"""),
         {"now": now},
     )
 
