@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from outreach import models
 from outreach.vocabulary import Grade
 from segments import rules
-from segments.fields import CUSTOMERS
+from segments.fields import CUSTOMERS, ENTITIES
 from segments.gathering import NO_IDS, Gathering, common, considered
 from segments.meaning import (
     Every,
@@ -135,8 +135,9 @@ class Plan:
             return or_(*(self.holds(part) for part in meaning.parts))
         if isinstance(meaning, Negated):
             return self.holds(meaning.part).is_not(true())
-        if meaning in self._denied:
-            return not_(Gathering([meaning], now=self.now).any_of(self.customer_id))
+        if meaning in self._apart:
+            there = Gathering([meaning], now=self.now).any_of(self.customer_id)
+            return there if meaning.quantifier == "any" else not_(there)
         gathering, table = self.gathered(meaning)
         return gathering.holds(meaning, table)
 
@@ -258,16 +259,20 @@ class Plan:
         for node in nodes:
             if node in proofs:
                 leading.setdefault(node.entity, []).append(node)
-        self._denied = frozenset(
-            node for node in nodes if self._single and node.quantifier == "none" and node in self._given
-        )
+        self._apart = frozenset(node for node in nodes if node not in proofs and self._is_asked_apart(node))
         for node in nodes:
-            if node in proofs or node in self._denied:
+            if node in proofs or node in self._apart:
                 continue
             shared = common(leading[node.entity]) if node.entity in leading else ()
             joins_in = shared and all(each in considered(node) for each in shared)
             (leading if joins_in else following).setdefault(node.entity, []).append(node)
         return list(leading.values()), list(following.values())
+
+    def _is_asked_apart(self, node: Rows) -> bool:
+        """Return whether a row is only asked for: without evidence an EXISTS is enough, and scans are read once."""
+        if node.quantifier == "none" and node in self._given:
+            return True
+        return node.quantifier in {"any", "none"} and ENTITIES[node.entity].evidence is None
 
     def _standing(self) -> FromClause:
         member = models.AudienceMember.__table__
