@@ -46,6 +46,8 @@ WITH e AS MATERIALIZED (
            (array_agg(f.kind ORDER BY r.rank DESC NULLS LAST, f.at))[1] AS kind,
            (array_agg(f.detail ORDER BY r.rank DESC NULLS LAST, f.at, f.detail COLLATE "C")
             FILTER (WHERE f.detail IS NOT NULL))[1] AS detail,
+           (array_agg(f.at ORDER BY r.rank DESC NULLS LAST, f.at, f.detail COLLATE "C")
+            FILTER (WHERE f.detail IS NOT NULL))[1] AS detail_at,
            coalesce(max(r.rank) FILTER (WHERE f.detail IS NOT NULL), 0) AS detail_rank,
            min(f.at) FILTER (WHERE f.kind = 'delivered') AS delivered_at,
            min(f.at) FILTER (WHERE r.rank >= 60) AS failed_at,
@@ -70,10 +72,7 @@ WITH e AS MATERIALIZED (
                       SELECT d.detail, coalesce(r.rank, 0) AS rank, d.at FROM delivery_events d
                       LEFT JOIN (VALUES {_RANKS}) AS r(kind, rank) ON r.kind = d.kind
                       WHERE d.message_id = m.id AND d.detail IS NOT NULL
-                      UNION ALL
-                      SELECT f.detail, coalesce(r.rank, 0), f.at FROM new f
-                      LEFT JOIN (VALUES {_RANKS}) AS r(kind, rank) ON r.kind = f.kind
-                      WHERE f.message_id = m.id AND f.detail IS NOT NULL
+                      UNION ALL SELECT facts.detail, facts.detail_rank, facts.detail_at  -- the best of the new ones
                   ) said ORDER BY said.rank DESC, said.at, said.detail COLLATE "C" LIMIT 1) END,
         delivered_at = least(m.delivered_at, facts.delivered_at),
         failed_at = least(m.failed_at, facts.failed_at),
