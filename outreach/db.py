@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -16,6 +17,9 @@ from outreach.settings import get_settings
 
 # Classes of SQLSTATE: 25 read-only, 53 out of resources (disk, connections), 57 and 58 shutting down or broken.
 _NO_WRITES = frozenset({"25", "53", "57", "58"})
+
+
+_MAKING = Lock()
 
 
 def database_url() -> str:
@@ -34,9 +38,14 @@ def database_url() -> str:
     return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else url
 
 
-@lru_cache
 def engine() -> Engine:
     """Return the engine of this process."""
+    with _MAKING:  # two threads that ask first at the same moment get the same one
+        return _engine()
+
+
+@lru_cache
+def _engine() -> Engine:
     settings = get_settings()
     return make_engine(database_url(), pool_size=settings.database_pool_size)
 
@@ -90,6 +99,6 @@ def committing() -> Iterator[Connection]:
 
 def forget_engine(*, after_fork: bool = False) -> None:
     """Drop this process's engine; after a fork its connections belong to the parent and stay open."""
-    if engine.cache_info().currsize:
-        engine().dispose(close=not after_fork)
-    engine.cache_clear()
+    if _engine.cache_info().currsize:
+        _engine().dispose(close=not after_fork)
+    _engine.cache_clear()
