@@ -38,11 +38,16 @@ def freeze(parents: Sequence[subprocess.Popen[bytes]], dice: random.Random, seco
 
 
 def keep_killing(
-    parents: Sequence[subprocess.Popen[bytes]], dice: random.Random, *, every: float, until: Callable[[], bool]
+    parents: Sequence[subprocess.Popen[bytes]],
+    dice: random.Random,
+    *,
+    every: float,
+    most: int,
+    until: Callable[[], bool],
 ) -> int:
     """Kill a random worker again and again until the work is done; returns the number of kills."""
     kills = 0
-    while not until():
+    while kills < most and not until():
         time.sleep(every)
         kills += bool(strike(parents, dice))
     return kills
