@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.programmes.places import AT_PLACE, PLACES, places_of
-from campaigns.programmes.steps import Definition, parse_definition
+from campaigns.programmes.steps import Definition, stored_definition
 from outreach.models import Programme, ProgrammeVersion
 
 SLICE = 20_000
@@ -149,7 +149,7 @@ def enrol_whatever_the_segment(
     session: Session, *, programme: Programme, version: ProgrammeVersion, customers: list[int], now: datetime
 ) -> int:
     """Enrol customers because their health asks for it; counted from today, and the re-entry rule holds."""
-    definition = parse_definition(version.definition)
+    definition = stored_definition(version)
     parameters = _parameters(programme, version, definition, now)
     parameters |= {"customers": customers, **places_of(session, customers)}
     source = """SELECT who.id AS customer_id, 0 AS subject_id, cast(:now AS timestamptz) AS anchor

@@ -45,8 +45,9 @@ WHERE d.id = later.id
 """)
 
 # The newest occurrence alone counts; what began before it comes to its end.
-_NEWER = """EXISTS (SELECT 1 FROM programme_dues newer WHERE newer.enrolment_id = d.enrolment_id
-    AND newer.state = 'open' AND newer.occurrence > d.occurrence AND newer.due_at <= :now)"""
+_NEWER = """EXISTS (SELECT 1 FROM programme_dues newer
+    WHERE newer.programme_id = d.programme_id AND newer.customer_id = d.customer_id AND newer.subject_id = d.subject_id
+      AND newer.occurrence > d.occurrence AND newer.state <> 'skipped' AND newer.due_at <= :now)"""
 # What is late gives way to one that comes on the same day, too.
 _NEWER_SOON = _NEWER.replace(
     "newer.due_at <= :now",

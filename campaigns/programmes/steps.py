@@ -1,11 +1,14 @@
 """What a programme says: its anchor, schedule, entry and exit rules and steps, checked before anything is stored."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from campaigns.programmes.schedules import Schedule
 from outreach.errors import InvalidInput
+from outreach.models import ProgrammeVersion
 from outreach.vocabulary import Channel, NoticeClass, ProgrammeKind
 
 MAX_STEPS = 30
@@ -152,6 +155,16 @@ class Definition(Part):
 
 # What each kind of programme does while a problem is open for a customer; reminders about what she holds go on.
 HELD_BY_PROBLEMS = frozenset({ProgrammeKind.CHECK_IN, ProgrammeKind.GETTING_STARTED, ProgrammeKind.TIPS})
+
+
+def stored_definition(version: ProgrammeVersion) -> Definition:
+    """Return the definition of a stored version, which never changes: each wording is read once per process."""
+    return _stored(orjson.dumps(version.definition))
+
+
+@lru_cache(maxsize=1_000)
+def _stored(definition: bytes) -> Definition:
+    return parse_definition(orjson.loads(definition))
 
 
 def parse_definition(given: Any) -> Definition:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from campaigns import lifecycle
 from campaigns.programmes.speaking import check_words
-from campaigns.programmes.steps import Ask, Definition, Message, parse_definition
+from campaigns.programmes.steps import Ask, Definition, Message, parse_definition, stored_definition
 from campaigns.surveys.words import install_words
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
@@ -61,7 +61,7 @@ def edit(session: Session, *, programme: Programme, definition: Any, actor: str,
     if programme.state is ProgrammeState.ENDED:
         raise Conflict(f"Programme {programme.key} has ended.")
     version = _write_version(session, programme, definition, actor, now)
-    if parse_definition(version.definition).schedule.rrule is not None:
+    if stored_definition(version).schedule.rrule is not None:
         session.execute(
             text("""
 WITH moved AS (
@@ -145,7 +145,7 @@ def definition_of(session: Session, programme: Programme) -> Definition:
             ProgrammeVersion.programme_id == programme.id, ProgrammeVersion.version == programme.current_version
         )
     ).one()
-    return parse_definition(version.definition)
+    return stored_definition(version)
 
 
 @dataclass(frozen=True, slots=True)

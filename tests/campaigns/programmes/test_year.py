@@ -28,7 +28,7 @@ END = START + days(365)
 DOWN = (START + days(200.3), START + days(207.3))
 PROBLEMS = ((60, 74, "c.id % 5 = 0"), (150, 171, "c.id % 7 = 0"), (260, 262, "c.id % 3 = 0"))
 PEOPLE = int(os.environ.get("PROGRAMME_PEOPLE", "300"))
-TICK = timedelta(hours=6)
+TICK = timedelta(hours=8)
 
 
 def plans(session: Session) -> None:
