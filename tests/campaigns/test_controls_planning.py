@@ -220,7 +220,7 @@ def test_waves_are_drawn_once_by_the_seed_and_the_canary_is_exact(
     set_to(monkeypatch, waves_from="50", first_wave="10")
     campaign = campaign_over(session, 180, EMAIL, POSTCARD)
     planned(session, campaign)
-    sizes = dict(session.execute(text("SELECT wave, count(*) FROM notices GROUP BY 1")).all())
+    sizes: dict[int, int] = dict(session.execute(text("SELECT wave, count(*) FROM notices GROUP BY 1")).all())
     assert sizes == {0: 10, 1: 100, 2: 70}
     assert {(c.wave, c.state) for c in chunks(session, campaign)} == {(0, "ready"), (1, "held"), (2, "held")}
     order = session.scalars(text("SELECT customer_id FROM notices WHERE wave = 0 ORDER BY 1")).all()
