@@ -1,0 +1,178 @@
+"""Every page as it meets people: with assistive technology, on a phone, by keyboard, and with hostile words in it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+from sqlalchemy import text
+
+from campaigns.sweeps import plan_all
+from outreach import clock
+from outreach.db import transaction
+from outreach.permissions import Permission, permissions_of
+from outreach.vocabulary import Role
+from tests.browser.conftest import PASSWORD, an_operator, serving, sign_in
+from tests.people import a_campaign
+
+HOSTILE = (
+    '<script>window.ran=1</script>',
+    '"><img src=x onerror="window.ran=1">',
+    "'-window.ran--'",
+    '</textarea><svg onload="window.ran=1">',
+    "javascript:window.ran=1",
+    "{{ 7 * 7 }}{% include '/etc/passwd' %}",
+    '" hx-get="/sign-out" hx-trigger="load" x="',
+)  # fmt: skip
+HOSTILE_TEXT = " ".join(HOSTILE)
+PAGES = {
+    "/problems": Permission.PROBLEMS_READ,
+    "/problems?tab=all": Permission.PROBLEMS_READ,
+    "/problems/new": Permission.PROBLEMS_WRITE,
+    "/problems/P-1": Permission.PROBLEMS_READ,
+    "/problems/P-1/growth": Permission.PROBLEMS_READ,
+    "/problems/P-1/scope": Permission.SEGMENTS_READ,
+    "/problems/P-1/scope/proposals": Permission.SEGMENTS_READ,
+    "/problems/P-1/campaigns/new": Permission.CAMPAIGNS_WRITE,
+    "/campaigns": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1/launch": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1/launch/checks": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1/account": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1/people?state=owed": Permission.CUSTOMERS_READ,
+}
+FRAGMENTS = ("/growth", "/proposals", "/checks")
+WHOLE = [path for path in PAGES if not path.endswith(FRAGMENTS)]
+
+
+@pytest.fixture
+def installed(database: str) -> Iterator[str]:
+    """A company with a campaign under way, whose customers, tickets and providers write hostile words."""
+    with transaction() as session:
+        campaign = a_campaign(session, 40, clock.now(session))
+        campaign_id = campaign.id
+        scope = """{"affected": {"all": [{"field": "customer.country", "op": "equals", "value": "US"}]}}"""
+        session.execute(
+            text("""INSERT INTO segment_versions (segment_id, version, definition, sentence, author)
+                    SELECT id, 1, cast(:scope AS jsonb), :words, 'test' FROM segments"""),
+            {"scope": scope, "words": HOSTILE_TEXT},
+        )
+        session.execute(text("UPDATE segments SET built_version = 1, totals = '{\"likely\": 40}'"))
+        session.execute(text("UPDATE problems SET title = :words, summary = :words, workaround = :words"),
+                        {"words": HOSTILE_TEXT})  # fmt: skip
+        session.execute(text("UPDATE customers SET name = :words, city = :words"), {"words": HOSTILE_TEXT})
+        session.execute(
+            text("""INSERT INTO tickets (desk, external_id, problem_id, customer_id, subject, body, opened_at)
+                    SELECT 'generic', 't-' || c.id || :words, p.id, c.id, :words, :words, now()
+                    FROM customers c, problems p WHERE c.id <= 12"""),
+            {"words": HOSTILE_TEXT},
+        )
+        session.execute(
+            text("""INSERT INTO responses (channel, sender, text, intent, customer_id, problem_id, campaign_id)
+                    SELECT 'email', :words, :words, 'question', c.id, p.id, :campaign_id
+                    FROM customers c, problems p WHERE c.id <= 3"""),
+            {"words": HOSTILE_TEXT, "campaign_id": campaign_id},
+        )
+    plan_all(campaign_id)
+    with transaction() as session:
+        session.execute(text("UPDATE messages SET delivery = 'bounced', delivery_detail = :words"),
+                        {"words": HOSTILE_TEXT})  # fmt: skip
+    for role in Role:
+        an_operator(f"{role}@example.com", role)
+    with serving() as url:
+        yield url
+
+
+def test_no_page_has_a_serious_fault_for_assistive_technology(installed: str, open_page: Callable[..., Any]) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found: dict[str, list[str]] = {}
+    for scheme in ("light", "dark"):
+        page = open_page(scheme=scheme)
+        page.goto(f"{installed}/sign-in")
+        paths = ["/sign-in"]
+        for path in [*paths, *WHOLE]:
+            if path != "/sign-in":
+                if path == WHOLE[0]:
+                    sign_in(page, installed, "approver@example.com")
+                page.goto(installed + path)
+                page.wait_for_load_state("networkidle") if path != "/campaigns/C-1" else page.wait_for_timeout(500)
+            said = axe.run(page).response["violations"]
+            serious = [each for each in said if each["impact"] in {"serious", "critical"}]
+            if serious:
+                found[f"{scheme} {path}"] = [
+                    f"{each['id']}: {each['nodes'][0]['html'][:150]} {each['nodes'][0].get('any', [{}])[:1]}"
+                    for each in serious
+                ]
+    assert found == {}
+
+
+def test_nothing_that_others_wrote_runs(installed: str, open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    sign_in(page, installed, "approver@example.com")
+    for path in [*WHOLE, "/campaigns/C-1/message/1/email", "/campaigns/C-1/message/1/front"]:
+        page.goto(installed + path)
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.ran") is None, path
+        assert "/sign-in" not in page.url, path
+        assert page.locator("img[src=x]").count() == 0 or "/message/" in path, path
+    assert [line for line in page.told if "Content Security Policy" in line and "/message/" not in line] == []
+
+
+def test_every_page_fits_a_phone(installed: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(width=375)
+    sign_in(page, installed, "approver@example.com")
+    wide = []
+    for path in WHOLE:
+        page.goto(installed + path)
+        page.wait_for_timeout(300)
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            wide.append(path)
+    assert wide == []
+
+
+def test_a_problem_is_reported_by_keyboard_alone(installed: str, open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    sign_in(page, installed, "author@example.com")
+    page.goto(f"{installed}/problems")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert "Report a problem" in page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/problems/new")
+    page.keyboard.type("The kettle whistles")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="The kettle whistles").wait_for()
+
+
+def test_each_role_opens_its_pages_and_no_others(installed: str) -> None:
+    with urllib3.PoolManager(timeout=30) as pool:
+        for role in Role:
+            fields = {"email": f"{role}@example.com", "password": PASSWORD}
+            answer = pool.request(
+                "POST", f"{installed}/sign-in", fields=fields, encode_multipart=False, redirect=False,
+                headers={"Sec-Fetch-Site": "same-origin"},
+            )  # fmt: skip
+            assert answer.status == 303
+            browser = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
+            for path, permission in PAGES.items():
+                status = pool.request("GET", installed + path, headers=browser, redirect=False).status
+                assert status == (200 if permission in permissions_of(role) else 403), f"{role} {path}"
+        for path in PAGES:
+            answer = pool.request("GET", installed + path, headers={"Accept": "text/html"}, redirect=False)
+            assert (answer.status, answer.headers["Location"].partition("=")[0]) == (303, "/sign-in?next"), path
+
+
+def test_signing_in_leads_back_and_never_elsewhere(installed: str, open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.goto(f"{installed}/campaigns/C-1/account")
+    page.get_by_label("Email address").fill("viewer@example.com")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    assert page.get_by_role("alert").inner_text().startswith("Address or password is wrong")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/campaigns/C-1/account")
+    page.goto(f"{installed}/sign-in?next=//evil.example")
+    assert page.locator("[name=next]").input_value() == "/"
