@@ -31,14 +31,14 @@ def growth(session: Session, *, segment_id: int, now: datetime) -> Growth:
     if first is None:
         return Growth([], {})
     until = max(last, now)
-    step = max(timedelta(minutes=1), (until - first) / POINTS)
-    slots = int((until - first) / step) + 2
-    moves = {grade: [0] * slots for grade in Grade}
+    step = max(timedelta(seconds=1), (until - first) / POINTS)
+    # One moment before anybody entered, so that a sudden start is seen, and the present one at the end.
+    moments = [first + step * place for place in range(-1, int((until - first) / step) + 1)] + [until]
+    moves = {grade: [0] * len(moments) for grade in Grade}
     for row in session.execute(_STEPS, {"id": segment_id, "step": step, "origin": first}):
-        place = min(int((row.slot - first) / step) + 1, slots - 1)
+        place = min(round((row.slot - first) / step) + 1, len(moments) - 1)
         if row.from_grade:
             moves[Grade(row.from_grade)][place] -= row.total
         if row.to_grade:
             moves[Grade(row.to_grade)][place] += row.total
-    moments = [first + step * place for place in range(slots)]
     return Growth(moments, {grade: list(accumulate(each)) for grade, each in moves.items()})

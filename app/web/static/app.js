@@ -9,6 +9,7 @@
   if (zone) document.cookie = "outreach_zone=" + encodeURIComponent(zone) + year;
 
   const root = document.documentElement;
+  root.classList.add("js");
   const themes = ["light", "dark", "system"];
 
   document.addEventListener("click", function (event) {
