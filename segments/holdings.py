@@ -43,7 +43,6 @@ _PLAIN = {
 _TIMES = {
     "ordered_at": "coalesce(i.ordered_at, o.ordered_at)",
     "shipped_at": "coalesce(i.shipped_at, o.shipped_at)",
-    "delivered_at": "coalesce(i.delivered_at, o.delivered_at)",
 }
 _FREE = {
     "attributes": "i.attributes",
@@ -57,7 +56,8 @@ _DAY = 86_400
 
 # Item by item of each customer, so that the indexes on the customer are used.
 _ROWS = f"""
-SELECT c.id AS customer, held.order_id IS NOT NULL AS holds, {", ".join(_PLAIN.values())},
+SELECT c.id AS customer, held.order_id IS NOT NULL AS holds,
+    coalesce(i.delivered_at, o.delivered_at) IS NOT NULL AS has_it, {", ".join(_PLAIN.values())},
     {", ".join(f"extract(epoch FROM {sql})::float8" for sql in _TIMES.values())}, {", ".join(_FREE.values())}
 FROM customers c
 LEFT JOIN LATERAL (
@@ -104,6 +104,7 @@ def load(session: Session, *, cases: Sequence[int], among: Sequence[int] | None 
     others = _others(session, set(cases), among, chosen)
     wanted = {customer: place for place, customer in enumerate([*kept, *others])}
     rows = session.execute(text(_ROWS), {"customers": list(wanted)}).all()
+    rows = _noticeable(rows, set(kept))
     holders = {row[0] for row in rows if row[1]}
     exposed = 1.0
     if 2 * sum(customer in holders for customer in kept) >= len(kept) and holders:
@@ -120,17 +121,47 @@ def load(session: Session, *, cases: Sequence[int], among: Sequence[int] | None 
     columns = list(zip(*rows, strict=True)) if rows else []
     if not columns:
         return found
-    for place, path in enumerate(_PLAIN, start=2):
+    for place, path in enumerate(_PLAIN, start=3):
         _encode(found, path, columns[place])
-    for place, path in enumerate(_TIMES, start=2 + len(_PLAIN)):
+    for place, path in enumerate(_TIMES, start=3 + len(_PLAIN)):
         days = np.array([np.nan if value is None else value / _DAY for value in columns[place]], dtype=np.float64)
         if not np.isnan(days).all():
             found.times[path] = days
-    for place, path in enumerate(_FREE, start=2 + len(_PLAIN) + len(_TIMES)):
+    for place, path in enumerate(_FREE, start=3 + len(_PLAIN) + len(_TIMES)):
         for key in sorted({key for value in columns[place] if value for key in value}):
             if key.isprintable() and len(key) <= 100:
                 _encode(found, f"{path}.{key}", [_as_text((value or {}).get(key)) for value in columns[place]])
     return found
+
+
+# The writers wait for something only if they do so this much oftener than others.
+_WAITING_OFTENER = 1.5
+
+
+def _noticeable(rows: Sequence[Any], cases: set[int]) -> Sequence[Any]:
+    """Leave out what is still on its way, unless the writers are waiting for something more than others are.
+
+    Nobody can write about what she does not have yet. Kept, those rows would make "was delivered by now" look like a
+    part of every cause, and the scope would lose the customers to whom the faulty thing is still on its way.
+    """
+    people: dict[bool, set[int]] = {True: set(), False: set()}
+    having: dict[bool, set[int]] = {True: set(), False: set()}
+    waiting: dict[bool, set[int]] = {True: set(), False: set()}
+    for customer, holds, has_it, *_ in rows:
+        case = customer in cases
+        people[case].add(customer)
+        if holds:
+            (having if has_it else waiting)[case].add(customer)
+    if 2 * len(having[True]) < len(people[True]):  # nothing is known of deliveries, or most have none
+        return rows
+    share = {case: len(waiting[case]) / max(1, len(people[case])) for case in (True, False)}
+    if share[True] > _WAITING_OFTENER * share[False]:
+        return rows
+    return [row if row[2] or not row[1] else _without_item(row) for row in rows]
+
+
+def _without_item(row: Sequence[Any]) -> tuple[Any, ...]:
+    return (row[0], False, False, *(None for _ in row[3:]))
 
 
 def natural_key(value: str) -> str:
