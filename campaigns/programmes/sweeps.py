@@ -18,7 +18,7 @@ from outreach.models import Programme, ProgrammeVersion
 from outreach.vocabulary import ProgrammeState
 
 log = structlog.get_logger()
-_LOCK = 7312
+_LOCK = 7360
 BUDGET_SECONDS = 100.0
 Now = Callable[[Session], datetime]
 
