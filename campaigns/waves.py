@@ -60,7 +60,8 @@ WHERE c.state = 'running' AND k.state = 'held' GROUP BY c.id ORDER BY c.id
 _NEWS = text("""
 SELECT (SELECT count(*) FROM chunks k WHERE k.campaign_id = :campaign_id AND k.wave < :wave
           AND k.state IN ('ready', 'claimed') AND k.due_at <= :now) AS under_way,
-       coalesce(sum(told.handed), 0)::int AS handed, coalesce(sum(told.final), 0)::int AS final, max(told.newest) AS newest
+       coalesce(sum(told.handed), 0)::int AS handed, coalesce(sum(told.final), 0)::int AS final,
+       max(told.newest) AS newest
 FROM (SELECT count(*) AS handed, count(*) FILTER (WHERE m.delivery_rank >= 50) AS final, max(m.sent_at) AS newest
       FROM chunks k JOIN messages m ON m.chunk_id = k.id
       WHERE k.campaign_id = :campaign_id AND k.wave = :wave - 1 AND m.send_state IN ('accepted', 'unknown')) told

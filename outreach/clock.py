@@ -13,7 +13,6 @@ from outreach.errors import NotPermitted
 from outreach.models import ClockOffset
 from outreach.settings import get_settings
 
-
 # The same moment inside a larger statement, for paths on which each statement counts.
 NOW_SQL = "(clock_timestamp() + make_interval(secs => coalesce((SELECT sum(seconds) FROM clock_offset), 0)))"
 

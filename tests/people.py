@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.lifecycle import open_campaign
-from campaigns.playbooks import install_defaults
+from campaigns.playbooks import STANDARD_LADDER, install_defaults
 from outreach import problems
 from outreach.models import Campaign, Problem
 from outreach.vocabulary import CampaignKind, NoticeClass
@@ -49,10 +49,12 @@ def an_audience(session: Session, problem: Problem, number: int, now: datetime, 
             RETURNING id, customer_id
         ), items AS (
             INSERT INTO order_items (external_id, order_id, product_id, customer_id, lot, ordered_at, delivered_at)
-            SELECT 'i-' || o.id, o.id, product.id, o.customer_id, 'A7', cast(:now AS timestamptz) - interval '20 days', :now
+            SELECT 'i-' || o.id, o.id, product.id, o.customer_id, 'A7',
+                   cast(:now AS timestamptz) - interval '20 days', :now
             FROM orders_made o, product RETURNING id, customer_id
         ), members AS (
-            INSERT INTO audience_members (segment_id, customer_id, grade, version, evidence_items, entered_at, changed_at)
+            INSERT INTO audience_members
+                (segment_id, customer_id, grade, version, evidence_items, entered_at, changed_at)
             SELECT :segment_id, customer_id, :grade, 1, ARRAY[id], :now, :now FROM items
             RETURNING segment_id, customer_id, grade
         )
@@ -71,6 +73,6 @@ def a_campaign(session: Session, number: int, now: datetime, *, approved: bool =
     return open_campaign(
         session, name="Instructions", kind=CampaignKind.KNOWN, notice_class=NoticeClass.SERVICE,
         template_key="problem-known",
-        ladder=[{"channel": "email"}, {"channel": "sms", "after_hours": 24}, {"channel": "postcard", "after_hours": 168}],
+        ladder=STANDARD_LADDER,
         segment_id=segment_id, problem_id=problem.id, author="test", approved=approved, now=now,
     )  # fmt: skip

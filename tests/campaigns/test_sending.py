@@ -79,13 +79,13 @@ def test_planning_again_adds_nothing_and_a_late_joiner_is_told_alone(installatio
         )
         session.execute(
             text("""INSERT INTO audience_members (segment_id, customer_id, grade, version, entered_at, changed_at)
-                    SELECT segment_id, (SELECT id FROM customers WHERE external_id = 'joiner'), 'incoming', 1, now(), now()
-                    FROM campaigns""")
+                    SELECT segment_id, (SELECT id FROM customers WHERE external_id = 'joiner'), 'incoming', 1,
+                           now(), now() FROM campaigns""")
         )
         session.execute(
             text("""INSERT INTO audience_changes (segment_id, customer_id, to_grade, reason, version, at)
-                    SELECT segment_id, (SELECT id FROM customers WHERE external_id = 'joiner'), 'incoming', 'test', 1, now()
-                    FROM campaigns""")
+                    SELECT segment_id, (SELECT id FROM customers WHERE external_id = 'joiner'), 'incoming', 'test', 1,
+                           now() FROM campaigns""")
         )
     plan_all(campaign_id)
     send_everything(installation)

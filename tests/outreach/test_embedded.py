@@ -40,5 +40,5 @@ def test_engines_start_again_with_their_data_wherever_the_home_is(home: Path) ->
 
 
 def test_a_second_holder_is_told_who_has_the_data(home: Path) -> None:
-    with embedded.hold(home), pytest.raises(Conflict, match="process [0-9]+"), embedded.hold(home):
+    with embedded.hold(home), pytest.raises(Conflict, match=r"process [0-9]+"), embedded.hold(home):
         pass
