@@ -6,13 +6,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.addresses import ADDRESSES, barred, refused
+from campaigns.channel_plan import prices
 from campaigns.classes import policy
 from campaigns.ladders import ladder_of
 from campaigns.waves import wave_sizes
 from outreach.models import Campaign
 from outreach.settings import get_settings
 from outreach.vocabulary import CampaignKind, Channel, Grade
-from segments.previews import LIST_PRICES
 
 # The same conditions as planning, so that what is forecast is what will be planned.
 _FORECAST = text(f"""
@@ -36,7 +36,7 @@ GROUP BY 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One channel of the plan: how many are tried there first, and what that costs by list prices, in US cents."""
+    """One channel of the plan: how many are tried there first, and what that costs, in US cents."""
 
     channel: Channel
     after_hours: int | None
@@ -79,13 +79,14 @@ def forecast(session: Session, *, campaign: Campaign) -> Forecast:
         },
     ).all()
     first = {row.channel: row.total for row in rows if row.channel}
+    price = prices()
     steps = [
         Step(
             Channel(step["channel"]),
             step.get("after_hours"),
             bool(step.get("at_once")),
             first.get(step["channel"], 0),
-            round(first.get(step["channel"], 0) * LIST_PRICES[Channel(step["channel"])]),
+            round(first.get(step["channel"], 0) * price[Channel(step["channel"])]),
         )
         for step in campaign.ladder
     ]

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from app.web.remembered import forget, remembered
-from campaigns import forecast, lifecycle, preflight, samples, scheduling, trial_sends
+from campaigns import channel_plan, forecast, lifecycle, preflight, samples, scheduling, trial_sends
+from campaigns.channel_plan import Urgency
 from campaigns.classes import policy
 from campaigns.rendering import Rendered
 from campaigns.schemas import CampaignIn
@@ -21,7 +22,6 @@ from outreach.models import Campaign, Problem, Template
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import CampaignKind, CampaignState, Channel, Grade, NoticeClass
 from segments import audiences
-from segments.previews import LIST_PRICES
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 Reader = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_READ))]
@@ -65,7 +65,19 @@ def show_checks(request: Request, session: SessionDep, actor: Reader, key: Key) 
     return page(
         request, session, actor, "launch/checks.html", campaign=campaign, forecast=expected, checks=found,
         policy=policy(campaign.notice_class), typed_from=TYPED_FROM,
+        needs_second=lifecycle.second_person_because(session, campaign),
     )  # fmt: skip
+
+
+@router.get("/campaigns/{key}/launch/plans")
+def show_plans(request: Request, session: SessionDep, actor: Reader, key: Key) -> Response:
+    """Return what the plan and other plans are expected to reach and to cost."""
+    campaign = lifecycle.find(session, key)
+    found = remembered(
+        ("plans", campaign.id),
+        lambda: channel_plan.propose(session, campaign=campaign, budget_cents=None, urgency=Urgency.NORMAL),
+    )
+    return page(request, session, actor, "launch/plans.html", campaign=campaign, plan=found)
 
 
 @router.get("/campaigns/{key}/message/{customer_id}/{part}")
@@ -225,7 +237,7 @@ def _launch_page(
         chosen=chosen,
         channels=channels,
         received=received,
-        prices={channel.value: float(price) for channel, price in LIST_PRICES.items()},
+        prices={channel.value: float(price) for channel, price in channel_plan.prices().items()},
         trials=trial_sends.newest(session, campaign.key),
         said=said,
         mistake=mistake,

@@ -38,10 +38,11 @@ PAGES = {
     "/campaigns/C-1": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/launch": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/launch/checks": Permission.CAMPAIGNS_READ,
+    "/campaigns/C-1/launch/plans": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/account": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/people?state=owed": Permission.CUSTOMERS_READ,
 }
-FRAGMENTS = ("/growth", "/proposals", "/checks")
+FRAGMENTS = ("/growth", "/proposals", "/checks", "/plans")
 WHOLE = [path for path in PAGES if not path.endswith(FRAGMENTS)]
 
 
