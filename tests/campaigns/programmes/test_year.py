@@ -27,8 +27,9 @@ START = datetime(2027, 1, 4, 0, tzinfo=UTC)
 END = START + days(365)
 DOWN = (START + days(200.3), START + days(207.3))
 PROBLEMS = ((60, 74, "c.id % 5 = 0"), (150, 171, "c.id % 7 = 0"), (260, 262, "c.id % 3 = 0"))
-PEOPLE = int(os.environ.get("PROGRAMME_PEOPLE", "300"))
-TICK = timedelta(hours=8)
+PEOPLE = int(os.environ.get("PROGRAMME_PEOPLE", "240"))
+# The hours of these programmes are twelve of the day: each zone is awake at one sweep of two.
+TICK = timedelta(hours=12)
 
 
 def plans(session: Session) -> None:
