@@ -166,7 +166,7 @@ def _year(length: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         with transaction() as session:
             session.execute(text(_SENT), {"now": now})
         now += timedelta(hours=3)
-        if not after_a_month and now >= START + timedelta(days=30):
+        if not after_a_month and now >= START + timedelta(days=min(30, length // 4)):
             after_a_month = _megabytes()
     seconds = time.perf_counter() - started
     with transaction() as session:
