@@ -75,7 +75,7 @@ GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, include_in_schema=False)
 def metrics(session: SessionDep) -> PlainTextResponse:
     """Tell the figures in Prometheus' text format."""
     return PlainTextResponse("\n".join([*_lines(session), ""]), media_type=CONTENT_TYPE)

@@ -13,7 +13,7 @@ from campaigns.context import Recipient
 from campaigns.providers.base import EmailEnvelope, PostalAddress, PostcardEnvelope, Provider, SmsEnvelope
 from campaigns.providers.lob import Lob
 from campaigns.providers.sendgrid import SendGrid
-from campaigns.providers.simulated import WithSimulatedRecipients
+from campaigns.providers.simulated import with_simulated_recipients
 from campaigns.providers.smtp import Smtp
 from campaigns.providers.twilio import Twilio
 from campaigns.rendering import CompiledContent, Content, Rendered, compile_content
@@ -148,7 +148,7 @@ def return_address(setting: str) -> PostalAddress:
 def sender_for(channel: Channel) -> Sender:
     """Return this process's sender of a channel, as the settings say."""
     settings = get_settings()
-    return Sender(channel, WithSimulatedRecipients(_provider(channel, settings)), settings)
+    return Sender(channel, with_simulated_recipients(_provider(channel, settings)), settings)
 
 
 def forget_senders() -> None:

@@ -23,7 +23,7 @@ from outreach.models import Survey
 from outreach.security import read_link
 from outreach.settings import get_settings
 
-router = APIRouter(tags=["customer pages"], default_response_class=HTMLResponse)
+router = APIRouter(tags=["customer pages"], default_response_class=HTMLResponse, include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 by_token = [Depends(public("a signed token names one message and one purpose"))]
 # The field that people do not see.

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from campaigns.providers.base import LookUp, Outcome, Provider, Receipt, Search
+from campaigns.providers.base import Asked, LookUp, Outcome, Provider, Receipt, Search, SearchesMany
 from outreach.vocabulary import Channel
 
 DOMAIN = "simulator.example.com"
@@ -60,6 +60,11 @@ class WithSimulatedRecipients:
         """How many messages to hand over at once."""
         return self.inner.window
 
+    @property
+    def never_blind(self) -> bool:
+        """Whether the provider inside must never be given a message in doubt again without a search."""
+        return bool(getattr(self.inner, "never_blind", False))
+
     def send(self, envelopes: Sequence[Any], *, deadline: float) -> list[Receipt]:
         """Accept what is for simulated recipients, send the rest, and keep the order."""
         real = [envelope for envelope in envelopes if story_of(envelope.to) is None]
@@ -84,6 +89,22 @@ class WithSimulatedRecipients:
     def close(self) -> None:
         """Let the connections of the provider inside go."""
         self.inner.close()
+
+
+class WithSimulatedRecipientsSearchingMany(WithSimulatedRecipients):
+    """The same around a provider that can be asked about many messages at once."""
+
+    def look_up_many(self, asked: Sequence[Asked]) -> dict[UUID, LookUp]:
+        """Ask the provider inside about what is for real recipients."""
+        answers = {one.message_id: LookUp(Search.FOUND, provider_id=PROVIDER_ID) for one in asked}
+        real = [one for one in asked if story_of(one.to) is None]
+        return answers | (self.inner.look_up_many(real) if real else {})  # type: ignore[attr-defined]
+
+
+def with_simulated_recipients(inner: Provider[Any]) -> WithSimulatedRecipients:
+    """Return the provider with simulated recipients before it; what it can do, the result can do."""
+    searching = isinstance(inner, SearchesMany)
+    return (WithSimulatedRecipientsSearchingMany if searching else WithSimulatedRecipients)(inner)
 
 
 def story_of(to: object) -> str | None:

@@ -78,7 +78,7 @@ def test_every_route_declares_one_permission_or_one_public_reason() -> None:
 
 def test_what_changes_something_needs_more_than_a_permission_to_read() -> None:
     # Questions whose rule is too long for an address are asked by POST; they change nothing.
-    questions = ("/sentence", "/preview", "/explain", "/discover")
+    questions = ("/sentence", "/preview", "/explain", "/discover", "/plan")
     for method, context in walk(create_app()):
         door = door_of(context)
         if isinstance(door, Requirement) and door.permission.endswith(".read") and method not in SAFE_METHODS:

@@ -15,8 +15,8 @@ from tests.faults.judge import Judged, a_campaign_on, expect_everybody_once, jud
 from tests.installation import Installation, until
 
 PEOPLE = 240
-# Connections × messages per call, and two windows are under way at a time.
-WINDOW = 20 * WINDOWS_AT_ONCE
+# Two calls' worth of messages per connection make a window, and two windows are under way at a time.
+WINDOW = 5 * 4 * 2 * WINDOWS_AT_ONCE
 SLOW = {"sendgrid": {"latency_ms": 150}}
 
 

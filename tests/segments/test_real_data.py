@@ -45,7 +45,7 @@ def test_a_recall_finds_its_buyers_clears_who_sent_all_back_and_counts_the_unkno
             f"""SELECT i.customer_id, array_agg(i.id ORDER BY i.id) {sold} AND customer_id IS NOT NULL
                 GROUP BY 1 HAVING bool_and(quantity_returned >= quantity)"""
         )
-        sent_back: dict[int, list[int]] = dict(session.execute(back).tuples().all())
+        sent_back: dict[int, list[int]] = dict(session.execute(back).all())
         segment = audiences.save(session, key="r", name="Recall", definition=definition, author="t").segment_id
         result = audiences.refresh(session, segment_id=segment, now=datetime(2011, 12, 10, tzinfo=UTC))
         assert result.counts[Grade.CLEARED] == len(sent_back) > 0

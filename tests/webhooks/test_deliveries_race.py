@@ -11,7 +11,7 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.vocabulary import EventKind
 from tests.people import a_campaign
-from webhooks.deliveries import apply_events
+from webhooks.deliveries import EventSet, apply_events
 from webhooks.providers.base import ParsedEvent
 
 
@@ -30,10 +30,10 @@ def test_a_late_processed_event_never_overwrites_delivered(database: str) -> Non
     def deliver() -> None:
         with transaction() as session:
             second_is_in.set()
-            apply_events(session, provider="sendgrid", events=[event(message_id, EventKind.DELIVERED)])
+            apply_events(session, [EventSet("sendgrid", [event(message_id, EventKind.DELIVERED)])])
 
     with transaction() as session:
-        apply_events(session, provider="sendgrid", events=[event(message_id, EventKind.QUEUED)])
+        apply_events(session, [EventSet("sendgrid", [event(message_id, EventKind.QUEUED)])])
         other = threading.Thread(target=deliver)
         other.start()
         second_is_in.wait(5)
