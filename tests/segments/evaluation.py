@@ -59,9 +59,10 @@ def as_kind(value: Any, kind: str) -> Any:
         if isinstance(value, bool):
             return None
         try:
-            return Decimal(str(value))
+            number = Decimal(str(value))
         except ArithmeticError:
             return None
+        return number if number.is_finite() else None
     try:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -229,7 +229,7 @@ def store(session: Session, person: dict[str, Any], products: dict[str, int]) ->
 
 
 @settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
