@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import reduce
 from typing import NamedTuple
 
+from campaigns.classes import WhenUnknown, policy
 from campaigns.providers.base import Search
 from outreach.vocabulary import DELIVERED_RANK, DELIVERY_RANK, FAILED_RANK, EventKind, NoticeClass, SendState
 
@@ -156,7 +157,10 @@ def judge_doubt(doubt: Doubt) -> Verdict:
         return Verdict.ABSENT if doubt.campaign_goes_on else Verdict.CANCELLED
     if doubt.age < DECIDE_AFTER:
         return Verdict.STILL_UNKNOWN
-    if doubt.notice_class is NoticeClass.SAFETY and doubt.campaign_goes_on:
+    wish = policy(doubt.notice_class).when_unknown
+    if wish is WhenUnknown.ASK:
+        return Verdict.STILL_UNKNOWN
+    if wish is WhenUnknown.SEND_AGAIN and doubt.campaign_goes_on:
         return Verdict.STILL_UNKNOWN if doubt.never_blind else Verdict.BETTER_TWICE
     return Verdict.GIVEN_UP
 

@@ -15,7 +15,7 @@ from outreach.vocabulary import CampaignKind, CampaignState
 
 log = structlog.get_logger()
 
-_LOCK = 7310
+_LOCK = 7320  # segments use 7310 to 7312
 
 _NEWEST_CHANGE = text("SELECT coalesce(max(id), 0) FROM audience_changes WHERE segment_id = :segment_id")
 

@@ -121,7 +121,7 @@ DAY = timedelta(hours=24)
         (Doubt(Search.UNABLE, DAY, NoticeClass.SAFETY), Verdict.BETTER_TWICE),
         (Doubt(Search.UNABLE, DAY, NoticeClass.SAFETY, never_blind=True), Verdict.STILL_UNKNOWN),
         (Doubt(Search.UNABLE, DAY, NoticeClass.SAFETY, campaign_goes_on=False), Verdict.GIVEN_UP),
-        (Doubt(Search.UNABLE, DAY, NoticeClass.SERVICE), Verdict.GIVEN_UP),
+        (Doubt(Search.UNABLE, DAY, NoticeClass.SERVICE), Verdict.STILL_UNKNOWN),
         (Doubt(Search.UNABLE, DAY * 3, NoticeClass.PROMOTION, never_blind=True), Verdict.GIVEN_UP),
     ],
 )
