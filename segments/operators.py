@@ -51,7 +51,9 @@ def _natural(text: Element) -> Element:
 
 def _contains_any(text: Element, words: Element) -> ColumnElement[bool]:
     word = func.unnest(words).column_valued("word")
-    return select(literal(1)).where(func.strpos(_folded(text), _folded(word)) > 0).exists()
+    found = select(literal(1)).where(func.strpos(_folded(text), _folded(word)) > 0)
+    # The text belongs to a row of some enclosing query, however far out; only the words are this one's own.
+    return found.correlate_except(word.scalar_alias).exists()
 
 
 def _postal(code: Element) -> Element:
