@@ -142,6 +142,7 @@ def test_a_problem_is_reported_by_keyboard_alone(installed: str, open_page: Call
     assert "Report a problem" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     page.wait_for_url("**/problems/new")
+    page.locator("input:focus").wait_for()  # the first field has the focus once the page is there
     page.keyboard.type("The kettle whistles")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="The kettle whistles").wait_for()
