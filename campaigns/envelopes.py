@@ -11,11 +11,8 @@ from sqlalchemy.orm import Session
 
 from campaigns.context import Recipient
 from campaigns.providers.base import EmailEnvelope, PostalAddress, PostcardEnvelope, Provider, SmsEnvelope
-from campaigns.providers.lob import Lob
-from campaigns.providers.sendgrid import SendGrid
+from campaigns.providers.configured import provider_for
 from campaigns.providers.simulated import with_simulated_recipients
-from campaigns.providers.smtp import Smtp
-from campaigns.providers.twilio import Twilio
 from campaigns.rendering import CompiledContent, Content, Rendered, compile_content
 from outreach.errors import InvalidInput, InvalidTemplate
 from outreach.models import Template
@@ -148,38 +145,9 @@ def return_address(setting: str) -> PostalAddress:
 def sender_for(channel: Channel) -> Sender:
     """Return this process's sender of a channel, as the settings say."""
     settings = get_settings()
-    return Sender(channel, with_simulated_recipients(_provider(channel, settings)), settings)
+    return Sender(channel, with_simulated_recipients(provider_for(channel, settings)), settings)
 
 
 def forget_senders() -> None:
     """Drop this process's senders, for tests that change the settings."""
     sender_for.cache_clear()
-
-
-def _provider(channel: Channel, settings: Settings) -> Provider[Any]:
-    if channel is Channel.SMS:
-        return Twilio(
-            base_url=settings.twilio_url,
-            account_sid=settings.twilio_account_sid,
-            auth_token=settings.twilio_auth_token,
-            sender=settings.sms_from,
-            connections=settings.provider_connections,
-            timeout_seconds=settings.provider_timeout_seconds,
-        )
-    if channel is Channel.POSTCARD:
-        return Lob(
-            base_url=settings.lob_url,
-            api_key=settings.lob_api_key,
-            connections=settings.provider_connections,
-            timeout_seconds=settings.provider_timeout_seconds,
-        )
-    if settings.email_provider == "smtp":
-        return Smtp(url=settings.smtp_url, timeout_seconds=settings.provider_timeout_seconds)
-    return SendGrid(
-        base_url=settings.sendgrid_url,
-        api_key=settings.sendgrid_api_key,
-        messages_per_call=settings.email_messages_per_call,
-        connections=settings.provider_connections,
-        timeout_seconds=settings.provider_timeout_seconds,
-        email_activity=settings.sendgrid_email_activity,
-    )

@@ -1,5 +1,6 @@
 """The adapters that the settings ask for, one per channel."""
 
+from collections.abc import Callable
 from typing import Any
 
 from campaigns.providers.base import Provider
@@ -53,10 +54,18 @@ def postcard_provider(settings: Settings) -> Lob:
     )
 
 
+_ADAPTERS: dict[Channel, Callable[[Settings], Provider[Any]]] = {
+    Channel.EMAIL: email_provider,
+    Channel.SMS: sms_provider,
+    Channel.POSTCARD: postcard_provider,
+}
+
+
+def provider_for(channel: Channel, settings: Settings) -> Provider[Any]:
+    """Return the adapter of one channel; whether its settings are complete is told by `check`."""
+    return _ADAPTERS[channel](settings)
+
+
 def configured_providers(settings: Settings) -> dict[Channel, Provider[Any]]:
-    """Return one adapter per channel; whether its settings are complete is told by `check`."""
-    return {
-        Channel.EMAIL: email_provider(settings),
-        Channel.SMS: sms_provider(settings),
-        Channel.POSTCARD: postcard_provider(settings),
-    }
+    """Return one adapter per channel."""
+    return {channel: provider_for(channel, settings) for channel in Channel}
