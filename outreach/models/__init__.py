@@ -1,5 +1,6 @@
 """The tables, one file per aggregate: fields, constraints and status transitions; no queries, no I/O."""
 
+from outreach.models.answers import OperatorAnswer
 from outreach.models.base import Base
 from outreach.models.campaigns import Campaign, CheckIn, Playbook, SendingStop, Template
 from outreach.models.catalogue import Order, OrderItem, Product, UsageEvent
@@ -52,6 +53,7 @@ __all__ = [
     "Message",
     "Notice",
     "Operator",
+    "OperatorAnswer",
     "OperatorSession",
     "Order",
     "OrderItem",

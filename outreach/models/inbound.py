@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint, Uuid, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, Uuid, text
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
 from outreach.vocabulary import Channel, InboundState, Intent
@@ -43,7 +43,10 @@ class InboundEvent(Base):
 
 
 class Response(Base):
-    """A reply and its recorded meaning; without `customer_id` nobody could be matched and a person must look."""
+    """A reply and its recorded meaning; without `customer_id` nobody could be matched and a person must look.
+
+    It waits in the inbox while `handled_at` is null, out of sight until `snoozed_until`.
+    """
 
     __tablename__ = "responses"
 
@@ -61,6 +64,14 @@ class Response(Base):
     received_at: Mapped[datetime] = created()
     handled_at: Mapped[datetime | None]
     handled_by: Mapped[str | None]
+    assigned_to: Mapped[int | None] = mapped_column(ForeignKey("operators.id", ondelete="SET NULL"))
+    snoozed_until: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_responses_waiting", "id", postgresql_where=text("handled_at IS NULL")),
+        Index("ix_responses_intent", "intent", "id"),
+        Index("ix_responses_sender", "sender", "id", postgresql_where=text("customer_id IS NULL")),
+    )
 
 
 class DeskAction(Base):
