@@ -58,6 +58,7 @@ class Suppression(Base):
             unique=True,
             postgresql_where=text("lifted_at IS NULL"),
         ),
+        Index("ix_suppressions_address", "address"),
     )
 
 

@@ -39,6 +39,9 @@ class InboundEvent(Base):
             "id",
             postgresql_where=text("state IN ('new', 'waiting')"),
         ),
+        # Partial, so that what providers send (all but a little) costs nothing more.
+        Index("ix_inbound_events_desk", "source", "id", postgresql_where=text("source LIKE 'desk-%'")),
+        Index("ix_inbound_events_trouble", "id", postgresql_where=text("state IN ('dead', 'orphan')")),
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
@@ -70,6 +70,10 @@ class AuditEntry(Base):
     detail: Mapped[dict[str, Any]] = json_object()
     previous_hash: Mapped[str]
     hash: Mapped[str]
+
+    __table_args__ = (
+        Index("ix_audit_log_subject_id", "subject", "id", postgresql_ops={"subject": "text_pattern_ops"}),
+    )
 
 
 class ClockOffset(Base):
