@@ -1,6 +1,7 @@
 """The record of every change: append-only (a trigger refuses the rest), each entry chained to the one before."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import cast, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from outreach.errors import NotFound
 from outreach.models import AuditEntry
 
 _LOCK = 7302
@@ -39,6 +41,37 @@ def record(
     entry.hash = _hash(entry)
     session.add(entry)
     session.flush()
+    return entry
+
+
+def entries(
+    session: Session,
+    *,
+    actor: str = "",
+    action: str = "",
+    subject: str = "",
+    before: int | None = None,
+    limit: int = 50,
+) -> tuple[Sequence[AuditEntry], int | None]:
+    """Return entries, newest first, and the id to go on `before`; action and subject are searched by how they begin."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit + 1)
+    if actor:
+        query = query.where(AuditEntry.actor == actor)
+    if action:
+        query = query.where(AuditEntry.action.startswith(action, autoescape=True))
+    if subject:
+        query = query.where(AuditEntry.subject.startswith(subject, autoescape=True))
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    rows = session.scalars(query).all()
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def find(session: Session, entry_id: int) -> AuditEntry:
+    """Return one entry; raises `NotFound`."""
+    entry = session.get(AuditEntry, entry_id)
+    if entry is None:
+        raise NotFound(f"There is no audit entry {entry_id}.")
     return entry
 
 

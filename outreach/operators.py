@@ -3,7 +3,7 @@
 Sessions and lock-outs run on the database's own time, which the demo's clock does not move.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,6 +143,17 @@ def close_session(session: Session, *, token: str, actor: Actor, now: datetime) 
 def revoke_all_sessions(session: Session, operator: Operator) -> None:
     """End every session of one operator."""
     _revoke(session, OperatorSession.operator_id == operator.id)
+
+
+def open_sessions(session: Session, operator: Operator) -> Sequence[OperatorSession]:
+    """Return the browsers in which an operator is signed in, the newest first."""
+    query = select(OperatorSession).where(
+        OperatorSession.operator_id == operator.id,
+        OperatorSession.revoked_at.is_(None),
+        OperatorSession.expires_at > func.now(),
+        OperatorSession.seen_at > func.now() - IDLE,
+    )
+    return session.scalars(query.order_by(OperatorSession.id.desc()).limit(20)).all()
 
 
 def actor_of_session(session: Session, token: str) -> Actor | None:

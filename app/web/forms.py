@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeVar
+from urllib.parse import urlencode
 
 from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse, Response
@@ -107,6 +108,11 @@ def read(model: type[Model], given: dict[str, object] | dict[str, str]) -> Model
 def see_other(path: str) -> Response:
     """Send the browser on after a POST, so that reloading repeats nothing."""
     return RedirectResponse(path, 303)
+
+
+def address_of(**asked: str) -> str:
+    """Return what a list was asked for as the query of an address, without what was left empty."""
+    return urlencode({name: value for name, value in asked.items() if value})
 
 
 def safe_path(given: str | None) -> str:

@@ -42,6 +42,10 @@ class Area:
 AREAS: tuple[Area, ...] = (
     Area("/problems", "Problems", "triangle-alert", Permission.PROBLEMS_READ),
     Area("/campaigns", "Campaigns", "megaphone", Permission.CAMPAIGNS_READ),
+    Area("/operators", "Operators", "users-round", Permission.OPERATORS_MANAGE, "Look after"),
+    Area("/suppressions", "Suppression list", "ban", Permission.CUSTOMERS_READ, "Look after"),
+    Area("/audit", "Audit log", "scroll-text", Permission.AUDIT_READ, "Look after"),
+    Area("/system", "System health", "activity", Permission.CAMPAIGNS_READ, "Look after"),
 )
 
 

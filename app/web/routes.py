@@ -2,6 +2,28 @@
 
 from fastapi import APIRouter
 
-from app.web import campaigns, launch, problems, scope, signing_in
+from app.web import (
+    audit_log,
+    campaigns,
+    events,
+    launch,
+    operators,
+    problems,
+    scope,
+    signing_in,
+    suppressions,
+    system,
+)
 
-ROUTERS: tuple[APIRouter, ...] = (signing_in.router, problems.router, scope.router, launch.router, campaigns.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    signing_in.router,
+    problems.router,
+    scope.router,
+    launch.router,
+    campaigns.router,
+    events.router,
+    operators.router,
+    suppressions.router,
+    audit_log.router,
+    system.router,
+)
