@@ -24,9 +24,10 @@ def health() -> dict[str, str]:
 @router.get("/ready")
 def ready() -> JSONResponse:
     """Tell whether requests can be served; without Redis they can, only later wakes the sweep."""
-    database, redis = _database_answers(), _redis_answers()
-    status = "down" if not database else "ready" if redis else "degraded"
-    content = {"status": status, "database": _word(database), "redis": _word(redis)}
+    resting, redis = _resting_channels(), _redis_answers()
+    database = resting is not None
+    status = "down" if not database else "ready" if redis and not resting else "degraded"
+    content = {"status": status, "database": _word(database), "redis": _word(redis), "resting": resting or []}
     return JSONResponse(content, 200 if database else 503)
 
 
@@ -34,13 +35,13 @@ def _word(up: bool) -> str:
     return "up" if up else "down"
 
 
-def _database_answers() -> bool:
+def _resting_channels() -> list[str] | None:
+    """Return the channels whose provider fails, so that messages wait; none where the database does not answer."""
     try:
         with transaction() as session:
-            session.execute(text("SELECT 1"))
+            return list(session.scalars(text("SELECT channel FROM provider_circuits ORDER BY channel")))
     except (SQLAlchemyError, OutreachError):
-        return False
-    return True
+        return None
 
 
 def _redis_answers() -> bool:

@@ -4,11 +4,12 @@ Labels hold our own words only: no addresses, no names. Needs the permission `ca
 key: `authorization: {credentials: …}` in its configuration.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from campaigns.stalls import STUCK
@@ -35,6 +36,13 @@ _METRICS: tuple[tuple[str, str, str, str], ...] = (
      """SELECT k.channel, extract(epoch FROM cast(:now AS timestamptz) - min(k.due_at)) FROM chunks k
         JOIN campaigns c ON c.id = k.campaign_id AND c.state = 'running'
         WHERE k.state = 'ready' AND k.due_at <= :now AND (k.closes_at IS NULL OR k.closes_at > :now) GROUP BY 1"""),
+    ("outreach_provider_circuit", "gauge", "1: the provider rests after failures; its chunks wait.",
+     """SELECT provider, CASE WHEN retry_at > clock_timestamp() THEN 'open' ELSE 'half_open' END AS state, 1
+        FROM provider_circuits"""),
+    ("outreach_claim_lease_expired_total", "counter", "Chunks whose worker went away.",
+     "SELECT coalesce(sum(total), 0) FROM sending_counts WHERE name = 'claim_lease_expired'"),
+    ("outreach_fence_rejected_total", "counter", "Receipts that came after their message had another owner.",
+     "SELECT coalesce(sum(total), 0) FROM sending_counts WHERE name = 'fence_rejected'"),
     ("outreach_chunks_held", "gauge", "Chunks that wait for their wave.",
      "SELECT count(*) FROM chunks WHERE state = 'held'"),
     ("outreach_campaigns", "gauge", "Campaigns by state.", "SELECT state, count(*) FROM campaigns GROUP BY 1"),
@@ -62,12 +70,25 @@ _RECENT = """WITH recent AS (
     FROM chunks k JOIN messages m ON m.chunk_id = k.id
     WHERE k.finished_at > cast(:now AS timestamptz) - interval '1 day' AND m.send_state = 'accepted') """
 
+# From the commit before a provider call to its receipt, of the newest calls: their number says how many were looked at.
+_CALLS = text("""
+SELECT a.provider, a.state AS outcome,
+       width_bucket(greatest(extract(epoch FROM a.finished_at - a.started_at), 0)::float8,
+                    cast(:buckets AS float8[])) AS bucket,
+       count(*) AS number, sum(greatest(extract(epoch FROM a.finished_at - a.started_at), 0)) AS seconds
+FROM attempts a
+WHERE a.id > (SELECT max(id) FROM attempts) - :most AND a.finished_at IS NOT NULL
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+""")
+NEWEST_CALLS = 20_000
+CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
 # Due to accepted, of the messages of the last hour (GOV.UK Notify measures the same stretch).
 BUCKETS = (1, 5, 15, 60, 300, 1800, 21600)
 _LATENCY = text("""
 SELECT k.channel, width_bucket(greatest(extract(epoch FROM m.sent_at - k.due_at), 0)::float8,
                                cast(:buckets AS float8[])) AS bucket,
-       count(*) AS messages, sum(greatest(extract(epoch FROM m.sent_at - k.due_at), 0)) AS seconds
+       count(*) AS number, sum(greatest(extract(epoch FROM m.sent_at - k.due_at), 0)) AS seconds
 FROM chunks k JOIN messages m ON m.chunk_id = k.id
 WHERE k.finished_at > cast(:now AS timestamptz) - interval '1 hour'
   AND m.send_state = 'accepted' AND m.sent_at IS NOT NULL
@@ -95,18 +116,32 @@ def _lines(session: Session) -> Iterator[str]:
 
 
 def _latency(session: Session, parameters: Mapping[str, object]) -> Iterator[str]:
-    name = "outreach_send_latency_seconds"
-    yield from (f"# HELP {name} From due to accepted, messages of the last hour.", f"# TYPE {name} histogram")
-    by_channel: dict[str, dict[int, tuple[int, float]]] = {}
-    for row in session.execute(_LATENCY, {"now": parameters["now"], "buckets": [float(b) for b in BUCKETS]}):
-        by_channel.setdefault(row.channel, {})[row.bucket] = (row.messages, float(row.seconds))
-    for channel, found in by_channel.items():
-        total = 0
-        for place, upper in enumerate([*map(str, BUCKETS), "+Inf"]):
+    rows = session.execute(_LATENCY, {"now": parameters["now"], "buckets": [float(b) for b in BUCKETS]}).all()
+    yield from _histogram(
+        "outreach_send_latency_seconds", "From due to accepted, messages of the last hour.", BUCKETS,
+        [({"channel": row.channel}, row) for row in rows],
+    )  # fmt: skip
+    rows = session.execute(_CALLS, {"most": NEWEST_CALLS, "buckets": [float(b) for b in CALL_BUCKETS]}).all()
+    yield from _histogram(
+        "outreach_provider_request_seconds", f"Provider calls, the newest {NEWEST_CALLS}.", CALL_BUCKETS,
+        [({"provider": row.provider, "outcome": row.outcome}, row) for row in rows],
+    )  # fmt: skip
+
+
+def _histogram(
+    name: str, explained: str, buckets: Sequence[float], rows: Sequence[tuple[dict[str, str], Row[Any]]]
+) -> Iterator[str]:
+    yield from (f"# HELP {name} {explained}", f"# TYPE {name} histogram")
+    by_labels: dict[tuple[tuple[str, str], ...], dict[int, tuple[int, float]]] = {}
+    for labels, row in rows:
+        by_labels.setdefault(tuple(labels.items()), {})[row.bucket] = (row.number, float(row.seconds))
+    for key, found in by_labels.items():
+        labels, total = dict(key), 0
+        for place, upper in enumerate([*map(str, buckets), "+Inf"]):
             total += found.get(place, (0, 0.0))[0]
-            yield f"{name}_bucket{_labels({'channel': channel, 'le': upper})} {total}"
-        yield f"{name}_sum{_labels({'channel': channel})} {sum(seconds for _, seconds in found.values()):g}"
-        yield f"{name}_count{_labels({'channel': channel})} {total}"
+            yield f"{name}_bucket{_labels({**labels, 'le': upper})} {total}"
+        yield f"{name}_sum{_labels(labels)} {sum(seconds for _, seconds in found.values()):g}"
+        yield f"{name}_count{_labels(labels)} {total}"
 
 
 def _labels(values: Mapping[str, object]) -> str:

@@ -1,15 +1,19 @@
 """Celery, composed in the open: which tasks there are, and what beat rings for."""
 
+import structlog
 from celery import Celery
 
 import campaigns.tasks
 import segments.tasks
 import webhooks.tasks
 from app.liveness import watch_beat
+from campaigns.providers.configured import configured_providers
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES, celery_app
 from outreach.security import check_secret_key
 from outreach.settings import get_settings
+
+log = structlog.get_logger()
 
 TASKS = (campaigns.tasks, segments.tasks, webhooks.tasks)  # importing them registers their tasks
 _POLL_SECONDS = 30.0  # each desk says itself how often it is read
@@ -31,12 +35,16 @@ def create_worker() -> Celery:
         "segments.watch": _WATCH_SECONDS,
         "campaigns.sweep": tick,
         "campaigns.sweep_programmes": max(tick, _PROGRAMME_SECONDS),
+        "campaigns.dispatch_email_urgent": tick,
+        "campaigns.dispatch_sms_urgent": tick,
+        "campaigns.dispatch_postcard_urgent": tick,
         "campaigns.dispatch_email": tick,
         "campaigns.dispatch_sms": tick,
         "campaigns.dispatch_postcard": tick,
         "campaigns.reconcile": min(_RECONCILE_SECONDS, max(tick, get_settings().reconcile_grace_seconds / 2)),
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,
+        "webhooks.send_answers": tick,
         "webhooks.tell_subscribers": tick,
         "webhooks.poll_desks": _POLL_SECONDS,
     }
@@ -46,9 +54,19 @@ def create_worker() -> Celery:
     return application
 
 
+def check_providers() -> None:
+    """Log what is wrong with the settings of each channel's provider; raises `InvalidInput` where one is unreadable."""
+    for channel, provider in configured_providers(get_settings()).items():
+        if problems := provider.check():
+            log.warning("nothing can be sent on this channel", channel=channel, problems=problems)
+        provider.close()
+
+
 def run_worker(*, queues: str = ",".join(QUEUES), concurrency: int = 2) -> None:
-    """Work until SIGTERM or SIGINT; `queues` are parted by commas."""
-    create_worker().worker_main(
+    """Work until SIGTERM or SIGINT; `queues` are parted by commas, the first one comes first."""
+    application = create_worker()
+    check_providers()
+    application.worker_main(
         [
             "worker",
             "--pool=prefork",

@@ -24,6 +24,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from campaigns import circuits
 from campaigns.envelopes import Envelope, Sender
 from campaigns.gate import gate, refuse_unrenderable
 from campaigns.poison import isolate
@@ -56,7 +57,7 @@ WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
 """)
 
 _RELEASE = text("""
-UPDATE chunks SET state = 'ready', owner = NULL, leased_until = NULL
+UPDATE chunks SET state = 'ready', owner = NULL, leased_until = NULL, given_back = given_back + 1
 WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
 """)
 
@@ -81,7 +82,8 @@ class _Chunk:
 
     def __init__(self, prepared: Prepared, window: int) -> None:
         self.claim, self.prepared, self.lost = prepared.claim, prepared, False
-        self.windows: list[Sequence[Envelope]] = list(_even_parts(prepared.envelopes, window)) or [()]
+        parts = _even_parts(prepared.envelopes, window)
+        self.windows: list[Sequence[Envelope]] = [prepared.envelopes[:1]] if self.claim.probes else list(parts) or [()]
         self._open, self._lock = len(self.windows), Lock()
 
     def only_one_left(self) -> bool:
@@ -96,20 +98,28 @@ class _Chunk:
             return self._open
 
 
-def dispatch(*, channel: Channel, sender: Sender, owner: str, budget_seconds: float = 50) -> Dispatched:
+def dispatch(
+    *, channel: Channel, sender: Sender, owner: str, budget_seconds: float = 50, urgent_only: bool = False
+) -> Dispatched:
     """Send due chunks of `channel` until none is left or the time budget is used; commits as it goes."""
     done, ends = Dispatched(), time.monotonic() + budget_seconds
+    lease, provider = get_settings().lease_seconds, sender.provider.name
 
     def next_chunk() -> _Chunk | None:
         if time.monotonic() >= ends:
             return None
         with transaction() as session:
-            claim = claim_next(session, channel=channel, owner=owner, lease_seconds=get_settings().lease_seconds)
+            claim = claim_next(
+                session, channel=channel, provider=provider, owner=owner, lease_seconds=lease, urgent_only=urgent_only
+            )
             if claim is None:
+                return None
+            if claim.probes and not circuits.take_probe(session, provider=provider, lease_seconds=lease):
+                session.rollback()  # another worker finds out; the chunk stays as it was
                 return None
             isolate(session, claim)
         crash_at("after_claim")
-        return _Chunk(prepare(claim, sender), sender.window)
+        return _Chunk(prepare(claim, sender), sender.window(claim.notice_class))
 
     following = next_chunk()  # most wake-ups find nothing to do: no threads for them
     if following is None:
@@ -157,9 +167,14 @@ def _hand_over(chunk: _Chunk, window: Sequence[Envelope], sender: Sender, done: 
     crash_at("after_call")
     last = chunk.only_one_left()
     with _WRITING, transaction() as session:
-        outcomes = record(session, receipts=receipts, attempts=gated.attempts, claim_tries=claim.tries)
+        outcomes = record(
+            session, receipts=receipts, attempts=gated.attempts, claim_tries=claim.tries, probes=claim.probes
+        )
+        circuits.look(session, provider=sender.provider, receipts=receipts, probes=claim.probes)
         if last:
             _finish(session, chunk)
+        if claim.probes:
+            release(session, claim)  # one message was the question, the others wait for the answer
         crash_at("before_receipts_commit")
     for outcome, number in outcomes.items():
         done.add(outcome, number)

@@ -10,12 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from campaigns.context import Recipient
-from campaigns.providers.base import EmailEnvelope, PostalAddress, PostcardEnvelope, Provider, SmsEnvelope
+from campaigns.providers.base import EmailEnvelope, PostalAddress, PostcardEnvelope, Provider, SmsEnvelope, window_of
 from campaigns.providers.configured import provider_for
 from campaigns.providers.simulated import with_simulated_recipients
 from campaigns.rendering import CompiledContent, Content, Rendered, compile_content
 from outreach.errors import InvalidInput, InvalidTemplate
 from outreach.models import Template
+from outreach.queue import shared_redis
 from outreach.settings import Settings, get_settings
 from outreach.vocabulary import Channel, NoticeClass
 
@@ -41,10 +42,9 @@ class Sender:
         self._settings = settings
         self._compiled: dict[tuple[str, int], dict[str, CompiledContent]] = {}
 
-    @property
-    def window(self) -> int:
-        """How many messages are gated and handed over at a time."""
-        return self.provider.window
+    def window(self, notice_class: NoticeClass | str) -> int:
+        """Return how many messages of a class are gated and handed over at a time."""
+        return window_of(self.provider, NoticeClass(notice_class))
 
     def content(self, session: Session, template_key: str, version: int) -> Mapping[str, CompiledContent]:
         """Return the compiled words by language; versions never change, so that they are parsed once."""
@@ -145,7 +145,8 @@ def return_address(setting: str) -> PostalAddress:
 def sender_for(channel: Channel) -> Sender:
     """Return this process's sender of a channel, as the settings say."""
     settings = get_settings()
-    return Sender(channel, with_simulated_recipients(provider_for(channel, settings)), settings)
+    provider = provider_for(channel, settings, redis=shared_redis)
+    return Sender(channel, with_simulated_recipients(provider), settings)
 
 
 def forget_senders() -> None:

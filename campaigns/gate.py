@@ -1,7 +1,8 @@
 """Let a window of a claimed chunk through: the lease is renewed, the last look taken, the attempts recorded.
 
 Step S3 of docs/sending.md, in one transaction that commits before the provider is called. A campaign that is paused,
-a stop (`stops`) and a chunk whose quiet hours have begun give the chunk back: `ours` is false.
+a stop (`stops`), a provider that rests (`circuits`) and quiet hours that have begun give the chunk back: then `ours`
+is false.
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,21 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns import last_look
+from campaigns.circuits import CIRCUIT
 from campaigns.envelopes import Sender, Unrenderable
 from campaigns.preparing import Claim
+from campaigns.providers.base import messages_per_call_of
 from campaigns.stops import stopped
 from outreach import clock
 from outreach.settings import get_settings
+from outreach.vocabulary import NoticeClass
 
 _EXTEND = text(f"""
 UPDATE chunks SET leased_until = clock_timestamp() + make_interval(secs => :lease)
 WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
   AND EXISTS (SELECT 1 FROM campaigns c WHERE c.id = chunks.campaign_id AND c.state = 'running')
   AND (closes_at IS NULL OR closes_at > {clock.NOW_SQL})
-  AND NOT {stopped("chunks.channel", "chunks.campaign_id")}
+  AND NOT {stopped("chunks.channel", "chunks.campaign_id")} AND (:probes OR NOT {CIRCUIT})
 RETURNING {clock.NOW_SQL} AS now
 """)
 
@@ -47,14 +51,18 @@ class Gated:
 def gate(session: Session, *, claim: Claim, sender: Sender, message_ids: Sequence[UUID]) -> Gated:
     """Look at the window once more and record the calls that will be made for it."""
     lease = get_settings().lease_seconds
-    held = session.execute(_EXTEND, {"chunk_id": claim.chunk_id, "fence": claim.fence, "lease": lease}).one_or_none()
+    held = session.execute(
+        _EXTEND,
+        {"chunk_id": claim.chunk_id, "fence": claim.fence, "lease": lease, "probes": claim.probes,
+         "provider": sender.provider.name},
+    ).one_or_none()  # fmt: skip
     if held is None:
         return Gated(ours=False)
     if not message_ids:
         return Gated(ours=True)
     judged = last_look.judge(
         session, claim=claim, message_ids=message_ids, provider=sender.provider.name,
-        messages_per_call=sender.provider.messages_per_call, now=held.now,
+        messages_per_call=messages_per_call_of(sender.provider, NoticeClass(claim.notice_class)), now=held.now,
     )  # fmt: skip
     attempts = {message_id: attempt_id for message_id, attempt_id in judged.items() if attempt_id is not None}
     return Gated(ours=True, attempts=attempts, left=len(judged) - len(attempts))

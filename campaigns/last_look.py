@@ -134,7 +134,7 @@ def judge(
         "provider": provider,
         "fence": claim.fence,
         "lease": get_settings().lease_seconds,
-        "messages_per_call": 1 if rules.single_calls else messages_per_call,
+        "messages_per_call": messages_per_call,
         "notice_class": notice_class.value,
         "not_after": claim.not_after,
         "now": now,

@@ -18,7 +18,10 @@ log = structlog.get_logger()
 # So many claims in a row that came to nothing before a chunk is cut in half, and before one alone is given up.
 CUT_AFTER, REJECT_AFTER = 2, 3
 
-_LOST_CLAIMS = text("SELECT :fence - 1 - coalesce(max(fence), 0) FROM attempts WHERE chunk_id = :chunk_id")
+_LOST_CLAIMS = text("""
+SELECT :fence - 1 - coalesce((SELECT max(fence) FROM attempts WHERE chunk_id = :chunk_id), 0) - k.given_back
+FROM chunks k WHERE k.id = :chunk_id
+""")
 
 _QUEUED = text("SELECT id FROM messages WHERE chunk_id = :chunk_id AND send_state = 'queued' ORDER BY id")
 

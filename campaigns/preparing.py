@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from campaigns.circuits import RESTS
 from campaigns.context import Recipient, contexts
 from campaigns.envelopes import Envelope, Sender, Unrenderable
 from campaigns.ladders import ladder_of
@@ -26,20 +27,28 @@ from outreach.vocabulary import Channel
 _DUE = f"""SELECT open.id FROM chunks open JOIN campaigns c ON c.id = open.campaign_id
         WHERE open.channel = :channel AND open.state = 'ready' AND open.due_at <= (SELECT now FROM moment)
           AND c.state = 'running' AND (open.closes_at IS NULL OR open.closes_at > (SELECT now FROM moment))
-          AND NOT {stopped("open.channel", "open.campaign_id")} {{only}}
+          AND NOT {stopped("open.channel", "open.campaign_id")} AND NOT {RESTS} {{only}}
         ORDER BY open.due_at, open.id LIMIT 1 FOR UPDATE OF open SKIP LOCKED"""
 
-# Urgency first: a notice about safety never waits behind a million tips. Then in the order in which chunks became due.
-_CLAIM = text(f"""
+_URGENT, _ANY = _DUE.format(only="AND c.notice_class = 'safety'"), _DUE.format(only="")
+
+
+def _claim(which: str) -> TextClause:
+    return text(f"""
 WITH moment AS MATERIALIZED (SELECT {clock.NOW_SQL} AS now)
 UPDATE chunks k SET state = 'claimed', fence = k.fence + 1, owner = :owner,
                     leased_until = clock_timestamp() + make_interval(secs => :lease)
 FROM campaigns c
-WHERE c.id = k.campaign_id
-  AND k.id = coalesce(({_DUE.format(only="AND c.notice_class = 'safety'")}), ({_DUE.format(only="")}))
+WHERE c.id = k.campaign_id AND k.id = {which}
 RETURNING k.id, k.campaign_id, k.fence, k.tries, k.template_version, (SELECT now FROM moment), c.notice_class,
-          c.template_key, c.not_after, c.segment_id, c.problem_id, k.zones
+          c.template_key, c.not_after, c.segment_id, c.problem_id, k.zones,
+          EXISTS (SELECT 1 FROM provider_circuits circuit WHERE circuit.provider = :provider)
 """)
+
+
+# Urgency first: a notice about safety never waits behind a million tips. Then in the order in which chunks became due.
+_CLAIM = _claim(f"coalesce(({_URGENT}), ({_ANY}))")
+_CLAIM_URGENT = _claim(f"({_URGENT})")
 
 _MESSAGES = text("""
 SELECT m.id, m.address, n.grade, n.evidence_items, n.evidence_orders, n.evidence_tickets,
@@ -67,6 +76,7 @@ class Claim:
     segment_id: int | None
     problem_id: int | None
     zones: str | None
+    probes: bool  # its provider rests: one message finds out whether it works again
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +89,14 @@ class Prepared:
     patient: bool  # whether a later channel waits for hours of silence, so that somebody must look again
 
 
-def claim_next(session: Session, *, channel: Channel, owner: str, lease_seconds: float) -> Claim | None:
-    """Take the next due chunk of `channel` for a lease; none when nothing is due."""
-    row = session.execute(_CLAIM, {"channel": channel, "owner": owner, "lease": lease_seconds}).one_or_none()
+def claim_next(
+    session: Session, *, channel: Channel, provider: str, owner: str, lease_seconds: float, urgent_only: bool = False
+) -> Claim | None:
+    """Take the next due chunk of `channel` for a lease; none when nothing is due, or its provider rests."""
+    row = session.execute(
+        _CLAIM_URGENT if urgent_only else _CLAIM,
+        {"channel": channel, "provider": provider, "owner": owner, "lease": lease_seconds},
+    ).one_or_none()
     return None if row is None else Claim(*row)
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.providers.base import Outcome, Receipt
+from campaigns.providers.lanes import NOT_CALLED
+from campaigns.sending_counts import count
 from outreach import clock
 from outreach.vocabulary import AttemptState, SendState
 
@@ -51,7 +53,7 @@ _RETRY = text("""
 WITH made AS (
     INSERT INTO chunks (campaign_id, channel, template_version, due_at, size, tries, wave, zones, closes_at)
     SELECT k.campaign_id, k.channel, k.template_version, cast(:due_at AS timestamptz), cardinality(:ids),
-           k.tries + 1, k.wave, k.zones, k.closes_at
+           k.tries + :counts, k.wave, k.zones, k.closes_at
     FROM chunks k WHERE k.id = (SELECT m.chunk_id FROM messages m WHERE m.id = (cast(:ids AS uuid[]))[1])
     RETURNING id
 )
@@ -71,11 +73,17 @@ ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 
 
 def record(
-    session: Session, *, receipts: Sequence[Receipt], attempts: Mapping[UUID, int], claim_tries: int
+    session: Session,
+    *,
+    receipts: Sequence[Receipt],
+    attempts: Mapping[UUID, int],
+    claim_tries: int,
+    probes: bool = False,
 ) -> Counter[str]:
     """Write the receipts of one window; returns how many messages had which outcome.
 
-    A receipt of an attempt that no longer owns its message changes nothing (outcome `fenced`).
+    A receipt of an attempt that no longer owns its message changes nothing (outcome `fenced`). A refusal of one that
+    `probes` a resting provider does not count as a try: nobody is given up for having been asked to find out.
     """
     if not receipts:
         return Counter()
@@ -96,15 +104,18 @@ def record(
     refused = [r for r in receipts if r.outcome is Outcome.REFUSED and r.message_id in ours]
     if refused:
         ids, now = [r.message_id for r in refused], clock.now(session)
-        if claim_tries + 1 >= MOST_TRIES:
+        # What was never called, for want of time or of a turn at the rate limit, has not been tried.
+        counts = not probes and any(not (r.detail or "").startswith(NOT_CALLED) for r in refused)
+        if counts and claim_tries + 1 >= MOST_TRIES:
             session.execute(_GIVE_UP, {"ids": ids, "now": now})
         else:
             asked = max(r.retry_after_seconds or 0 for r in refused)
             wait = max(asked, min(2.0**claim_tries * 5, LONGEST_WAIT_SECONDS))
-            session.execute(_RETRY, {"ids": ids, "due_at": now + timedelta(seconds=wait)})
+            session.execute(_RETRY, {"ids": ids, "due_at": now + timedelta(seconds=wait), "counts": int(counts)})
     outcomes = Counter(r.outcome.value for r in receipts if r.message_id in ours)
     if fenced := len(receipts) - len(ours):
         outcomes["fenced"] = fenced
+        count(session, "fence_rejected", fenced)
     return outcomes
 
 

@@ -20,6 +20,7 @@ from campaigns.envelopes import Sender
 from campaigns.protocol import Doubt, Verdict, judge_doubt
 from campaigns.providers.base import Asked, LookUp, SearchesMany
 from campaigns.rewording import texts_of
+from campaigns.sending_counts import count
 from outreach import clock
 from outreach.crash import crash_at
 from outreach.db import transaction
@@ -165,6 +166,7 @@ def sweep_leases(session: Session) -> Counter[str]:
     session.execute(_ENDED, {"now": now})
     if chunks or unknown:
         log.warning("leases ran out", chunks=chunks, unknown_messages=unknown)
+        count(session, "claim_lease_expired", chunks)
     return Counter(chunks=chunks, unknown=unknown)
 
 

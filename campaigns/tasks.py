@@ -43,6 +43,24 @@ def dispatch_postcard() -> None:
     _dispatch(Channel.POSTCARD)
 
 
+@shared_task(name="campaigns.dispatch_email_urgent")
+def dispatch_email_urgent() -> None:
+    """Send due email of class safety."""
+    _dispatch(Channel.EMAIL, urgent_only=True)
+
+
+@shared_task(name="campaigns.dispatch_sms_urgent")
+def dispatch_sms_urgent() -> None:
+    """Send due text messages of class safety."""
+    _dispatch(Channel.SMS, urgent_only=True)
+
+
+@shared_task(name="campaigns.dispatch_postcard_urgent")
+def dispatch_postcard_urgent() -> None:
+    """Send due postcards of class safety."""
+    _dispatch(Channel.POSTCARD, urgent_only=True)
+
+
 @shared_task(name="campaigns.reconcile")
 def reconcile_channels() -> None:
     """Settle what is in doubt on every channel."""
@@ -50,5 +68,6 @@ def reconcile_channels() -> None:
         reconcile(channel=channel, sender=sender_for(channel))
 
 
-def _dispatch(channel: Channel) -> None:
-    dispatch(channel=channel, sender=sender_for(channel), owner=f"{socket.gethostname()}:{os.getpid()}")
+def _dispatch(channel: Channel, *, urgent_only: bool = False) -> None:
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    dispatch(channel=channel, sender=sender_for(channel), owner=owner, urgent_only=urgent_only)

@@ -12,6 +12,7 @@ import structlog
 from celery import Celery
 from celery.signals import before_task_publish, task_prerun, worker_process_init
 from kombu.exceptions import KombuError
+from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
@@ -38,6 +39,12 @@ def redis_url() -> str:
 
 
 @lru_cache
+def shared_redis() -> Redis:
+    """Return this process's client for what workers share beside the wake-ups; its calls fail fast."""
+    return Redis.from_url(redis_url(), socket_timeout=0.5, socket_connect_timeout=0.5)
+
+
+@lru_cache
 def celery_app() -> Celery:
     """Return the Celery application of this process; `app.worker` adds the tasks and the schedule."""
     application = Celery("outreach", set_as_current=True)
@@ -50,6 +57,9 @@ def celery_app() -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 25,
             "visibility_timeout": 600,
+            # The queues in the order of the command line: urgent ones first (kombu's default takes turns). Nobody
+            # starves: wake-ups are few, and one that finds nothing due is over in a moment.
+            "queue_order_strategy": "priority",
             "max_retries": 1,
             "interval_start": 0,
             "interval_max": 0.5,
@@ -68,16 +78,19 @@ def celery_app() -> Celery:
         worker_soft_shutdown_timeout=30,
         timezone="UTC",
         task_routes={
-            "campaigns.dispatch_email": {"queue": "email"},
-            "campaigns.dispatch_sms": {"queue": "sms"},
-            "campaigns.dispatch_postcard": {"queue": "postcard"},
+            **{
+                f"campaigns.dispatch_{channel}{suffix}": {"queue": f"{channel}{suffix.replace('_', '-')}"}
+                for channel in ("email", "sms", "postcard")
+                for suffix in ("", "_urgent")
+            },
             "webhooks.*": {"queue": "webhooks"},
         },
     )
     return application
 
 
-QUEUES = ("periodic", "email", "sms", "postcard", "webhooks")
+# In the order in which a worker looks: safety first, on every channel.
+QUEUES = ("email-urgent", "sms-urgent", "postcard-urgent", "periodic", "email", "sms", "postcard", "webhooks")
 
 
 def wake(session: Session, task: str, *ids: int | str) -> None:

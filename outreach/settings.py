@@ -68,7 +68,22 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr | None = Field(
         default=None, description="Authenticates calls to Twilio and verifies its webhooks."
     )
-    sms_from: str = Field(default="", description="Sending number (E.164) or Messaging Service identifier.")
+    sms_from: str = Field(
+        default="",
+        description="Sending number (E.164) or Messaging Service identifier; several with their shares: "
+        "`+15551230000=70,+15551230001=30`. One person always sees the same one.",
+    )
+    twilio_second_url: str = Field(
+        default="https://api.twilio.com", description="Base address of the second account, see below."
+    )
+    twilio_second_account_sid: str | None = Field(
+        default=None,
+        description="A second account (at Twilio or where its API is spoken) for what the first provably did not take.",
+    )
+    twilio_second_auth_token: SecretStr | None = Field(
+        default=None, description="Authenticates calls to the second account and verifies its webhooks."
+    )
+    sms_second_from: str = Field(default="", description="The numbers of the second account, as above.")
 
     lob_url: str = Field(default="https://api.lob.com", description="Base address of the Lob API.")
     lob_api_key: SecretStr | None = Field(default=None, description="Key of the Lob API.")
@@ -118,13 +133,40 @@ class Settings(BaseSettings):
     )
 
     email_messages_per_call: int = Field(
-        default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service and below."
+        default=50, ge=1, le=1000, description="Recipients per SendGrid call for class service; safety has one."
     )
-    provider_connections: int = Field(default=16, description="Connections per process to one provider.")
-    provider_timeout_seconds: float = Field(default=20, description="Total time of one provider call.")
-    lease_seconds: float = Field(default=60, description="How long a claimed chunk stays with its worker.")
+    email_messages_per_bulk_call: int = Field(
+        default=200,
+        ge=1,
+        le=1000,
+        description="Recipients per SendGrid call for classes success, survey and promotion: all of them are in doubt "
+        "together when its answer is unclear.",
+    )
+    email_calls_per_second: float = Field(
+        default=0, ge=0, description="SendGrid calls per second of all workers together; 0: no bound of ours."
+    )
+    sms_per_second: float = Field(
+        default=0, ge=0, description="Text messages per second of all workers together; 0: no bound of ours."
+    )
+    sending_processes: int = Field(
+        default=8,
+        ge=1,
+        description="At most so many processes send at a time: while Redis is away each keeps to its part of a rate.",
+    )
+    circuit_failures: int = Field(
+        default=10,
+        ge=0,
+        description="So many failed calls, and no fewer than half of the last ones, let a provider rest; 0: never.",
+    )
+    circuit_seconds: float = Field(
+        default=15, gt=0, description="The first rest; after it one message is tried, and the rest doubles if it fails."
+    )
+    provider_connections: int = Field(default=16, ge=1, description="Connections per process to one provider.")
+    provider_timeout_seconds: float = Field(default=20, gt=0, description="Total time of one provider call.")
+    lease_seconds: float = Field(default=60, gt=0, description="How long a claimed chunk stays with its worker.")
     reconcile_grace_seconds: float = Field(
         default=900,
+        ge=0,
         description="Silence before an unknown outcome is looked up; longer than any credible pause.",
     )
     time_zone: str = Field(

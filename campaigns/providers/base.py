@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
+from campaigns.classes import POLICIES, WhenUnknown
 from outreach.errors import InvalidInput
 from outreach.vocabulary import Channel, NoticeClass
 
@@ -176,6 +177,23 @@ class SearchesMany(Protocol):
     def look_up_many(self, asked: Sequence[Asked]) -> dict[UUID, LookUp]:
         """Return one answer per message, as `Provider.look_up` would."""
         ...
+
+
+def messages_per_call_of(provider: "Provider[Any]", notice_class: NoticeClass) -> int:
+    """Return how many messages of a class share one call: one for safety, most where doubt means giving up."""
+    if POLICIES[notice_class].single_calls:
+        return 1
+    return int(_of(provider, "messages_per_call", notice_class))
+
+
+def window_of(provider: "Provider[Any]", notice_class: NoticeClass) -> int:
+    """Return how many messages of a class to hand over at once."""
+    return int(_of(provider, "window", notice_class))
+
+
+def _of(provider: "Provider[Any]", what: str, notice_class: NoticeClass) -> Any:
+    bulk = POLICIES[notice_class].when_unknown is WhenUnknown.GIVE_UP
+    return getattr(provider, f"bulk_{what}" if bulk else what, getattr(provider, what))
 
 
 class Provider(Protocol[E_contra]):

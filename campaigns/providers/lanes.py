@@ -19,6 +19,11 @@ from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, N
 log = structlog.get_logger(__name__)
 
 
+# Begins the detail of every message for which no call was made: neither the provider's fault nor its answer.
+NOT_CALLED = "not called: "
+CONNECTION_RETRY_SECONDS = 5.0
+
+
 class HasMessageId(Protocol):
     """Anything that is sent."""
 
@@ -101,9 +106,11 @@ class Lanes(Generic[E]):
             shared.stop(error.receipts[0].detail, error.receipts[0].retry_after_seconds)
             return error.receipts
         if isinstance(error, NotSentError):
-            retry_after = None if isinstance(error, DeadlinePassedError) else 5.0
-            shared.stop(str(error), retry_after)
-            return refused(group, str(error), retry_after)
+            if isinstance(error, DeadlinePassedError):
+                shared.stop(str(error), None)
+                return shared.refuse(group)
+            shared.stop(str(error), CONNECTION_RETRY_SECONDS)
+            return refused(group, str(error), CONNECTION_RETRY_SECONDS)
         if isinstance(error, MaybeSentError):
             return [Receipt(e.message_id, Outcome.UNKNOWN, detail=str(error), call=number) for e in group]
         log.warning("provider.adapter_failed", provider=self._provider, error=type(error).__name__)
@@ -135,7 +142,7 @@ class Shared:
 
     def stop(self, detail: str | None, retry_after: float | None) -> None:
         """Spare the calls that have not started."""
-        self._detail = f"not called: {detail}"
+        self._detail = f"{NOT_CALLED}{detail}"
         self._retry_after = retry_after
         self.stopped = True
 

@@ -4,11 +4,8 @@ Our message id is the Idempotency-Key (kept by Lob for 24 hours) and the metadat
 """
 
 import base64
-import time
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -19,9 +16,9 @@ from pydantic import SecretStr
 from campaigns.classes import POLICIES
 from campaigns.providers.base import LookUp, Outcome, PostalAddress, PostcardEnvelope, Receipt, Search
 from campaigns.providers.lanes import Lanes, StopLanesError
+from campaigns.providers.pace import Pace
 from campaigns.providers.transport import (
     Answer,
-    DeadlinePassedError,
     MaybeSentError,
     NotSentError,
     Transport,
@@ -37,29 +34,6 @@ SETTINGS_RETRY_SECONDS = 300.0
 
 # Lob asks what the mail is for; required unless the account has a default.
 USE_TYPE: dict[NoticeClass, str] = {row.notice_class: row.postal_use for row in POLICIES.values()}
-
-
-class Pace:
-    """At most so many calls in any period, within this process; the rest is left to 429."""
-
-    def __init__(self, calls: int = REQUESTS_PER_PERIOD, period_seconds: float = PERIOD_SECONDS) -> None:
-        self._calls = calls
-        self._period_seconds = period_seconds
-        self._made: deque[float] = deque(maxlen=calls)
-        self._lock = Lock()
-
-    def wait(self, deadline: float) -> None:
-        """Wait for a turn; raises DeadlinePassedError where it would come after `deadline`."""
-        with self._lock:
-            now = time.monotonic()
-            turn = now
-            if len(self._made) == self._calls:
-                turn = max(now, self._made[0] + self._period_seconds)
-            if turn >= deadline:
-                raise DeadlinePassedError("the deadline comes before our next turn at the rate limit")
-            self._made.append(turn)
-        if turn > now:
-            time.sleep(turn - now)
 
 
 class Lob:
@@ -86,7 +60,7 @@ class Lob:
         self._api_key = api_key
         self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
         self._lanes: Lanes[PostcardEnvelope] = Lanes(self.name, connections)
-        self._pace = pace or Pace()
+        self._pace = pace or Pace(REQUESTS_PER_PERIOD, PERIOD_SECONDS)
         key = api_key.get_secret_value() if api_key else ""
         self._headers = {
             "Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode(),

@@ -12,9 +12,10 @@ from uuid import UUID
 import orjson
 from pydantic import SecretStr
 
-from campaigns.providers.base import Asked, EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.base import Asked, EmailEnvelope, LookUp, Outcome, Receipt, Search, messages_per_call_of
 from campaigns.providers.email_activity import activity_of
 from campaigns.providers.lanes import Lanes, StopLanesError
+from campaigns.providers.pace import Pace
 from campaigns.providers.sharing import HTML_TAG, REPLY_TO_TAG, TEXT_TAG, SharedParts, groups_of, share
 from campaigns.providers.transport import Answer, Transport, problems_with_url, safe_detail
 from outreach.vocabulary import Channel, NoticeClass
@@ -36,14 +37,19 @@ class SendGrid:
         base_url: str,
         api_key: SecretStr | None,
         messages_per_call: int = 50,
+        messages_per_bulk_call: int | None = None,
         connections: int = 16,
         timeout_seconds: float = 20,
         unsubscribe_groups: Mapping[NoticeClass, int] | None = None,
         bypass_for_safety: bool = False,
         email_activity: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         self.messages_per_call = max(1, min(messages_per_call, MAX_PERSONALIZATIONS))
         self.window = min(MAX_PERSONALIZATIONS, self.messages_per_call * connections * 2)
+        self.bulk_messages_per_call = max(1, min(messages_per_bulk_call or messages_per_call, MAX_PERSONALIZATIONS))
+        self.bulk_window = min(MAX_PERSONALIZATIONS, self.bulk_messages_per_call * connections * 2)
+        self._pace = pace
         self._base_url = base_url
         self._api_key = api_key
         self._unsubscribe_groups = dict(unsubscribe_groups or {})
@@ -60,7 +66,10 @@ class SendGrid:
 
     def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope; one receipt per envelope, in order."""
-        numbered = groups_of(envelopes, self.messages_per_call)
+        if not envelopes:
+            return []
+        # A chunk is of one class.
+        numbered = groups_of(envelopes, messages_per_call_of(self, envelopes[0].notice_class))
         groups = [[envelopes[i] for i in numbers] for numbers in numbered]
         found = self._lanes.run(groups, lambda group, call: self._send_group(group, call, deadline))
         receipts: list[Receipt | None] = [None] * len(envelopes)
@@ -136,6 +145,8 @@ class SendGrid:
         return person
 
     def _send_group(self, group: Sequence[EmailEnvelope], call: int, deadline: float) -> list[Receipt]:
+        if self._pace is not None:
+            self._pace.wait(deadline)
         answer = self._transport.call(
             "POST",
             "/v3/mail/send",

@@ -61,6 +61,16 @@ class WithSimulatedRecipients:
         return self.inner.window
 
     @property
+    def bulk_messages_per_call(self) -> int:
+        """How many messages of the bulk classes may share one call."""
+        return int(getattr(self.inner, "bulk_messages_per_call", self.inner.messages_per_call))
+
+    @property
+    def bulk_window(self) -> int:
+        """How many messages of the bulk classes to hand over at once."""
+        return int(getattr(self.inner, "bulk_window", self.inner.window))
+
+    @property
     def never_blind(self) -> bool:
         """Whether the provider inside must never be given a message in doubt again without a search."""
         return bool(getattr(self.inner, "never_blind", False))

@@ -18,6 +18,7 @@ import httptools
 
 from campaigns.providers.base import Receipt
 from campaigns.providers.lanes import HasMessageId, Lanes, Shared
+from campaigns.providers.pace import Pace
 from campaigns.providers.transport import (
     CONNECT_SECONDS,
     MAX_ANSWER_BYTES,
@@ -132,10 +133,11 @@ class StreamLanes(Generic[E]):
         receipt_of: Callable[[E, Answer, int], Receipt],
         *,
         deadline: float,
+        pace: Pace | None = None,
     ) -> list[Receipt]:
         """Return one receipt per envelope, in order; see `Lanes` for what spares the calls that have not started."""
         loop = self._running_loop()
-        work = self._run(envelopes, request_of, receipt_of, deadline)
+        work = self._run(envelopes, request_of, receipt_of, deadline, pace)
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     def close(self) -> None:
@@ -164,6 +166,7 @@ class StreamLanes(Generic[E]):
         request_of: Callable[[E], bytes],
         receipt_of: Callable[[E, Answer, int], Receipt],
         deadline: float,
+        pace: Pace | None,
     ) -> list[Receipt]:
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in envelopes]
@@ -179,6 +182,8 @@ class StreamLanes(Generic[E]):
                         continue
                     try:
                         request = request_of(envelope)
+                        if pace is not None and (wait := pace.turn(deadline)):
+                            await asyncio.sleep(wait)
                         stream = await self._usable(stream, deadline)
                         answer = await stream.call(request, self._seconds(deadline))
                         results[number] = [receipt_of(envelope, answer, number)]

@@ -20,6 +20,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 
 from campaigns.providers.base import LookUp, Outcome, Receipt, Search, SmsEnvelope
 from campaigns.providers.lanes import StopLanesError
+from campaigns.providers.pace import Pace
 from campaigns.providers.streams import StreamLanes
 from campaigns.providers.transport import (
     Answer,
@@ -122,8 +123,10 @@ class Twilio:
         sender: str,
         connections: int = 16,
         timeout_seconds: float = 20,
+        pace: Pace | None = None,
     ) -> None:
         self.window = max(1, connections) * 8
+        self._pace = pace
         self._base_url = base_url
         self._account_sid = account_sid
         self._auth_token = auth_token
@@ -142,7 +145,7 @@ class Twilio:
 
     def send(self, envelopes: Sequence[SmsEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope; one receipt per envelope, in order."""
-        return self._lanes.run(envelopes, self._request, _receipt, deadline=deadline)
+        return self._lanes.run(envelopes, self._request, _receipt, deadline=deadline, pace=self._pace)
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
         """Search the messages to one number for the very same text.

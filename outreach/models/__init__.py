@@ -8,7 +8,7 @@ from outreach.models.connectors import Connector
 from outreach.models.customers import Consent, Customer, Suppression
 from outreach.models.health import AccountTask, CustomerNews, HealthRules, HealthScore, HealthTrend
 from outreach.models.inbound import DeskAction, InboundEvent, Response
-from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice
+from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice, ProviderCircuit, SendingCount
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
 from outreach.models.outgoing import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
@@ -68,10 +68,12 @@ __all__ = [
     "ProgrammeCampaign",
     "ProgrammeDue",
     "ProgrammeVersion",
+    "ProviderCircuit",
     "Response",
     "ScopeRejection",
     "Segment",
     "SegmentVersion",
+    "SendingCount",
     "SendingStop",
     "Subscriber",
     "Suppression",

@@ -56,6 +56,7 @@ class Chunk(Base):
     `check_at` is when somebody must look which of its messages need the next channel.
     `zones` (time zones, parted by commas) and `closes_at` are there where quiet hours bind the chunk: it may be
     sent from `due_at` until `closes_at`, then it waits for the next morning. A `held` chunk waits for its wave.
+    `given_back` counts the claims that a worker ended itself, without a call: they speak against no message.
     """
 
     __tablename__ = "chunks"
@@ -77,6 +78,7 @@ class Chunk(Base):
     closes_at: Mapped[datetime | None]
     wave: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
     released_at: Mapped[datetime | None]
+    given_back: Mapped[int] = mapped_column(SmallInteger, server_default="0", default=0)
 
     __table_args__ = (
         Index("ix_chunks_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),
@@ -153,6 +155,31 @@ class Attempt(Base):
         ),
         Index("ix_attempts_chunk_id", "chunk_id"),
     )
+
+
+class ProviderCircuit(Base):
+    """A provider that rests because too many of its calls failed; no row: it works.
+
+    Nobody claims for it until `retry_at`; then one worker tries one message, and the row goes or stays longer.
+    """
+
+    __tablename__ = "provider_circuits"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[Channel] = word(Channel)
+    opened_at: Mapped[datetime]
+    retry_at: Mapped[datetime]
+    failed_tries: Mapped[int] = mapped_column(server_default="0", default=0)
+    detail: Mapped[str | None]
+
+
+class SendingCount(Base):
+    """What happens too rarely to be worth a row each, counted for the metrics."""
+
+    __tablename__ = "sending_counts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    total: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
 
 
 class DeliveryEvent(Base):

@@ -12,6 +12,7 @@ from tests.installation import Installation
 SHORT = {
     "lease_seconds": "2", "reconcile_grace_seconds": "1", "tick_seconds": "0.5", "provider_connections": "4",
     "email_messages_per_call": "5", "sendgrid_email_activity": "true",
+    "circuit_seconds": "1",
 }  # fmt: skip
 
 Install = Callable[..., Installation]

@@ -32,7 +32,7 @@ def test_claims_stay_fast_under_a_held_snapshot(database: str, install: Install)
             for _ in range(5):
                 began = time.monotonic()
                 with transaction() as session:
-                    claim_next(session, channel=Channel.EMAIL, owner="test", lease_seconds=60)
+                    claim_next(session, channel=Channel.EMAIL, provider="sendgrid", owner="test", lease_seconds=60)
                     waits.append(time.monotonic() - began)
                     session.rollback()
         held.rollback()

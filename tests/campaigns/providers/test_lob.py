@@ -16,7 +16,8 @@ import yaml
 from pydantic import SecretStr
 
 from campaigns.providers.base import Outcome, Search
-from campaigns.providers.lob import Lob, Pace, body_for
+from campaigns.providers.lob import Lob, body_for
+from campaigns.providers.pace import Pace
 from campaigns.providers.transport import DeadlinePassedError
 from outreach.vocabulary import NoticeClass
 from tests.campaigns.providers.cases import JSON, LOB, message_id, postcard
