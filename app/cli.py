@@ -10,6 +10,7 @@ from app.commands import (
     demo,
     health,
     imports,
+    inbox,
     people,
     problems,
     processes,
@@ -44,6 +45,7 @@ application.add_typer(surveys.commands, name="survey")
 application.add_typer(health.commands, name="health")
 application.add_typer(people.operator_commands, name="operator")
 application.add_typer(people.key_commands, name="key")
+application.add_typer(inbox.commands, name="inbox")
 application.add_typer(webhooks.inbound_commands, name="inbound")
 application.add_typer(webhooks.outgoing_commands, name="webhook")
 

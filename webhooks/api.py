@@ -6,20 +6,15 @@ away or takes no writes, so that the sender tries again. Redis is not asked.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import SecretStr
-from sqlalchemy import func, select
 
-from outreach import clock, problems
-from outreach.doors import SessionDep, public, requires
+from outreach import clock
+from outreach.doors import public
 from outreach.errors import TooLarge
-from outreach.models import Response as ResponseRow
-from outreach.pagination import Listing, PageDep, fetch_page
-from outreach.permissions import Permission
 from outreach.settings import get_settings
 from webhooks import connectors, intake
 from webhooks.providers import lob, postmark, sendgrid, twilio
-from webhooks.schemas import ResponseOut
 from webhooks.signatures import require_match, usable
 
 router = APIRouter(tags=["webhooks"])
@@ -122,27 +117,10 @@ def desk_event(desk: str, request: Request, body: RawBody) -> Response:
     return _keep(request, found.source, request.headers.get(identity) if identity else None, body)
 
 
-@router.get("/api/responses/counts", dependencies=[Depends(requires(Permission.CAMPAIGNS_READ))])
-def response_counts(session: SessionDep, problem: Annotated[str | None, Query(max_length=64)] = None) -> dict[str, int]:
-    """Return how many customers' answers meant what, of one problem or of all."""
-    counted = select(ResponseRow.intent, func.count()).group_by(ResponseRow.intent)
-    if problem is not None:
-        counted = counted.where(ResponseRow.problem_id == problems.find(session, problem).id)
-    return {intent.value: number for intent, number in session.execute(counted)}
-
-
-@router.get("/api/responses", dependencies=[Depends(requires(Permission.CUSTOMERS_READ))])
-def list_responses(
-    session: SessionDep, page: PageDep, waiting: Annotated[bool, Query(description="only those for a person")] = False
-) -> Listing[ResponseOut]:
-    """List what customers answered, newest first."""
-    query = select(ResponseRow).where(ResponseRow.handled_at.is_(None)) if waiting else select(ResponseRow)
-    rows, following = fetch_page(session, query, ResponseRow.id, page)
-    return Listing(items=[ResponseOut.model_validate(row) for row in rows], next=following)
-
-
 def _verify_twilio(request: Request, body: bytes) -> None:
-    twilio.verify(request.headers, body, _public_address(request), _secrets(get_settings().twilio_auth_token))
+    settings = get_settings()
+    tokens = [*_secrets(settings.twilio_auth_token), *_secrets(settings.twilio_second_auth_token)]
+    twilio.verify(request.headers, body, _public_address(request), tokens)
 
 
 def _secrets(setting: SecretStr | str | None) -> list[str]:

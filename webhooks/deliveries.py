@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from outreach import clock
 from outreach.vocabulary import DELIVERY_RANK
-from webhooks import consents, suppressing
+from webhooks import answer_events, consents, suppressing
 from webhooks.providers.base import ParsedEvent
 
 _RANKS = ", ".join(f"('{kind.value}', {rank})" for kind, rank in DELIVERY_RANK.items())
@@ -133,6 +133,8 @@ def apply_events(session: Session, sets: Sequence[EventSet]) -> Applied:
         session.execute(_NOT_DELIVERED_AFTER_ALL, {"ids": found.failed_notices})
         session.execute(_LOOK_AGAIN, {"ids": found.failed_chunks, "now": now})
     missing = set(found.unknown or ())
+    if missing:
+        missing -= answer_events.apply(session, {n: (sets[flat[n][0]].provider, flat[n][2]) for n in missing}, now)
     unknown: list[list[int]] = [[] for _ in sets]
     for n in missing:
         number, place, _ = flat[n]

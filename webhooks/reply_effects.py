@@ -88,7 +88,7 @@ def follow(session: Session, response: Response, *, now: datetime) -> None:
     if response.customer_id is None:
         return
     if response.intent in FOR_THE_DESK:
-        _tell_desk(session, response, response.customer_id)
+        tell_desk(session, response, response.customer_id)
     if response.intent is Intent.STILL_BROKEN and response.problem_id is not None:
         _still_broken(session, response, session.get_one(Problem, response.problem_id), now)
     wake(session, "segments.sweep")
@@ -160,14 +160,17 @@ def _addresses_of(session: Session, response: Response) -> set[str | None]:
     return {customer.phone} if response.channel is Channel.SMS else {customer.email}
 
 
-def _tell_desk(session: Session, response: Response, customer_id: int) -> None:
-    """Put it into her open case at the desk, or open one; without a desk that we can write to, a person sees it."""
+def tell_desk(session: Session, response: Response, customer_id: int) -> bool:
+    """Put it into her open case at the desk, or open one; false, and a person sees it, where no desk can be written to.
+
+    The same response a second time adds nothing.
+    """
     problem = session.get(Problem, response.problem_id) if response.problem_id else None
     desk = connectors.answering(session, problem.desk if problem is not None else None)
     if desk is None:
         response.handled_at = response.handled_by = None
-        return
-    subject, said = FOR_THE_DESK[response.intent]
+        return False
+    subject, said = FOR_THE_DESK.get(response.intent, ("Message", "writes"))
     key = f"response:{response.id}"
     if response.intent is Intent.HELP:
         # Whoever asks again on the same day has been answered.
@@ -182,7 +185,7 @@ def _tell_desk(session: Session, response: Response, customer_id: int) -> None:
     if reference or earlier:
         where = {"reference": reference} if reference else {"after": earlier}
         triggers.owe(session, desk, [("comment", key, {"response_id": response.id, "body": body, **where})])
-        return
+        return True
     own = problem is not None and problem.desk in desks
     payload = {
         "response_id": response.id,
@@ -195,6 +198,7 @@ def _tell_desk(session: Session, response: Response, customer_id: int) -> None:
     if response.intent is Intent.HELP:
         payload["reply"] = _help_text(problem)
     triggers.owe(session, desk, [("open_ticket", key, payload)])
+    return True
 
 
 def _answers_for(session: Session, desk: Desk, other: Desk) -> bool:

@@ -23,6 +23,7 @@ class ResponseOut(BaseModel):
     received_at: datetime
     handled_at: datetime | None
     handled_by: str | None
+    snoozed_until: datetime | None
 
 
 class InboundEventOut(BaseModel):

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from outreach.crash import crash_at
 from outreach.db import transaction
-from webhooks import desk_poll, desk_work, inbox, linked_tickets, outgoing, simulated
+from webhooks import answer_sending, desk_poll, desk_work, inbox, linked_tickets, outgoing, simulated
 
 BATCH = 1000
 
@@ -37,6 +37,12 @@ def work_at_desks() -> None:
 def poll_desks() -> None:
     """Read from the desks what their webhooks missed."""
     desk_poll.poll()
+
+
+@shared_task(name="webhooks.send_answers")
+def send_answers() -> None:
+    """Send what operators wrote back to customers."""
+    answer_sending.send_due()
 
 
 @shared_task(name="webhooks.tell_subscribers")

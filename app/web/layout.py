@@ -17,14 +17,17 @@ from sqlalchemy.orm import Session
 
 from app.web import charts, reading
 from app.web.files import static_url
+from app.web.remembered import remembered
 from outreach import clock, security
 from outreach.doors import COOKIE
 from outreach.permissions import Actor, Permission
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, Grade
+from webhooks import conversations
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEMES = ("light", "dark")
+INBOX_SECONDS = 10.0  # how old the number of waiting replies beside the inbox may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Area:
 AREAS: tuple[Area, ...] = (
     Area("/problems", "Problems", "triangle-alert", Permission.PROBLEMS_READ),
     Area("/campaigns", "Campaigns", "megaphone", Permission.CAMPAIGNS_READ),
+    Area("/inbox", "Inbox", "inbox", Permission.CUSTOMERS_READ),
     Area("/operators", "Operators", "users-round", Permission.OPERATORS_MANAGE, "Look after"),
     Area("/suppressions", "Suppression list", "ban", Permission.CUSTOMERS_READ, "Look after"),
     Area("/audit", "Audit log", "scroll-text", Permission.AUDIT_READ, "Look after"),
@@ -77,7 +81,9 @@ def page(
     **values: Any,
 ) -> HTMLResponse:
     """Render a page, or a fragment, for whoever is signed in."""
-    return bare_page(request, template, status=status, actor=actor, now=clock.now(session), **values)
+    now = clock.now(session)
+    waiting = remembered(("inbox waiting",), lambda: conversations.waiting(session, now=now), at_least=INBOX_SECONDS)
+    return bare_page(request, template, status=status, actor=actor, now=now, waiting=waiting, **values)
 
 
 def bare_page(
@@ -110,6 +116,7 @@ def rendered(request: Request, template: str, *, now: datetime | None, actor: Ac
                 "organisation": get_settings().organisation,
                 "now": now,
                 "mistake": None,
+                "waiting": 0,
                 **values,
             }
         )

@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, SmallInteger, Uuid, text
+from sqlalchemy import Index, SmallInteger, Uuid
+from sqlalchemy import text as sql_text
 
 from outreach.models.base import Base, Mapped, mapped_column, word
 from outreach.vocabulary import Channel, EventKind, SendState
@@ -40,5 +41,7 @@ class OperatorAnswer(Base):
 
     __table_args__ = (
         Index("ix_operator_answers_customer_id", "customer_id", "written_at"),
-        Index("ix_operator_answers_open", "due_at", postgresql_where=text("state IN ('queued', 'sending', 'unknown')")),
+        Index(
+            "ix_operator_answers_open", "due_at", postgresql_where=sql_text("state IN ('queued', 'sending', 'unknown')")
+        ),
     )

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, Uuid, text
+from sqlalchemy import text as sql_text  # inside a class that has a column of that name
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
 from outreach.vocabulary import Channel, InboundState, Intent
@@ -71,9 +72,9 @@ class Response(Base):
     snoozed_until: Mapped[datetime | None]
 
     __table_args__ = (
-        Index("ix_responses_waiting", "id", postgresql_where=text("handled_at IS NULL")),
+        Index("ix_responses_waiting", "id", postgresql_where=sql_text("handled_at IS NULL")),
         Index("ix_responses_intent", "intent", "id"),
-        Index("ix_responses_sender", "sender", "id", postgresql_where=text("customer_id IS NULL")),
+        Index("ix_responses_sender", "sender", "id", postgresql_where=sql_text("customer_id IS NULL")),
     )
 
 

@@ -1,0 +1,199 @@
+"""Answers of operators on their way: each is called for once, its call recorded before it is made.
+
+The same protocol as for notices (docs/sending.md), one message at a time: claim commits, the provider is called with no
+transaction open, the receipt commits. What a crash or a time-out leaves open is looked up; provably absent is sent
+again, found is accepted, and what nobody can know goes back to the operator, because twice is worse than asking.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from campaigns.envelopes import sender_for
+from campaigns.providers.base import EmailEnvelope, Outcome, Receipt, Search, SmsEnvelope
+from campaigns.receipts import LONGEST_WAIT_SECONDS, MOST_TRIES
+from campaigns.stops import stopped
+from outreach import clock
+from outreach.db import transaction
+from outreach.errors import InvalidInput, OutreachError
+from outreach.models import Customer, OperatorAnswer, Response
+from outreach.settings import Settings, get_settings
+from outreach.vocabulary import Channel, NoticeClass, SendState
+from webhooks.answering import BARRED
+
+PATIENCE = 30  # seconds for one call
+
+_CLAIM = text(f"""
+UPDATE operator_answers SET state = 'sending', tries = tries + 1, called_at = :wall, due_at = :lease_ends
+WHERE id = (SELECT a.id FROM operator_answers a
+            WHERE a.state = 'queued' AND a.due_at <= :wall AND NOT {stopped("a.channel", "cast(NULL AS bigint)")}
+            ORDER BY a.due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id
+""")
+_LOST = text("""
+UPDATE operator_answers SET state = 'unknown', due_at = :look_at, detail = 'The call was interrupted.'
+WHERE state = 'sending' AND due_at <= :wall
+""")
+_IN_DOUBT = text("""
+SELECT id FROM operator_answers WHERE state = 'unknown' AND due_at <= :wall ORDER BY due_at LIMIT 50
+""")
+_FOR_A_PERSON = text("UPDATE responses SET handled_at = NULL, handled_by = NULL WHERE id = :id")
+_BAR = text("""
+INSERT INTO suppressions (channel, address, reason, source, created_at)
+VALUES (:channel, :address, 'opted_out_at_provider', :source, :now)
+ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One answer that this process is to send, and the number of its call."""
+
+    id: UUID
+    tries: int
+    channel: Channel
+    envelope: EmailEnvelope | SmsEnvelope
+
+
+def send_due(*, most: int = 500) -> int:
+    """Send the answers that are due and settle those in doubt; returns how many calls were made."""
+    calls = 0
+    _settle_doubts()
+    for _ in range(most):
+        with transaction() as session:
+            claimed = session.scalar(_CLAIM, _moments())
+            call = _prepare(session, claimed) if claimed is not None else None
+        if claimed is None:
+            break
+        if call is None:
+            continue
+        calls += 1
+        provider = sender_for(call.channel).provider
+        try:
+            receipt = provider.send([call.envelope], deadline=time.monotonic() + PATIENCE)[0]
+        except OutreachError as error:  # a setting is missing: nothing was called
+            receipt = Receipt(call.id, Outcome.REFUSED, detail=error.message)
+        _write_down(call, provider.name, receipt)
+    return calls
+
+
+def _moments() -> dict[str, Any]:
+    wall, settings = clock.wall(), get_settings()
+    return {
+        "wall": wall,
+        "lease_ends": wall + timedelta(seconds=max(settings.lease_seconds, 2 * PATIENCE)),
+        "look_at": wall + timedelta(seconds=settings.reconcile_grace_seconds),
+    }
+
+
+def _prepare(session: Session, answer_id: UUID) -> _Call | None:
+    """Look once more whether it may go, and make its envelope; none when it may not."""
+    row = session.get_one(OperatorAnswer, answer_id, populate_existing=True)
+    customer = session.get(Customer, row.customer_id) if row.customer_id else None
+    erased = customer is not None and customer.erased_at is not None
+    if erased or session.scalar(BARRED, {"channel": row.channel.value, "address": row.address}):
+        _end(session, row, SendState.SUPPRESSED, "The address was barred before the answer could go out.")
+        return None
+    try:
+        envelope = _envelope(session, row, customer.name if customer is not None else None, get_settings())
+    except InvalidInput as error:
+        _end(session, row, SendState.REJECTED, error.message)
+        return None
+    return _Call(row.id, row.tries, row.channel, envelope)
+
+
+def _envelope(
+    session: Session, row: OperatorAnswer, name: str | None, settings: Settings
+) -> EmailEnvelope | SmsEnvelope:
+    if row.channel is Channel.SMS:
+        callback = f"{settings.public_url.rstrip('/')}/webhooks/twilio/status"
+        return SmsEnvelope(row.id, row.address, row.text, status_callback=callback)
+    response = session.get_one(Response, row.response_id)
+    quoted = "\n".join(f"> {line}" for line in response.text[:5_000].splitlines())
+    said = f"On {response.received_at:%d %B %Y} you wrote:"
+    # An answer to this answer belongs to the message that began it all.
+    thread = response.message_id or row.id
+    return EmailEnvelope(
+        message_id=row.id,
+        to=row.address,
+        to_name=name if name and name.isprintable() else None,
+        subject=row.subject,
+        html=_html(row.text, said, response.text[:5_000]),
+        text=f"{row.text}\n\n--\n{settings.organisation}\n\n{said}\n{quoted}\n",
+        from_address=settings.email_from,
+        from_name=settings.organisation,
+        reply_to=f"reply+{thread.hex}@{settings.email_reply_domain}",
+        notice_class=NoticeClass.SERVICE,
+    )
+
+
+def _html(words: str, said: str, quoted: str) -> str:
+    def lines(given: str) -> Markup:
+        return Markup("<br>\n").join(given.splitlines())
+
+    return Markup(
+        '<!doctype html>\n<html><head><meta charset="utf-8"></head><body><p>{}</p>\n<p>--<br>\n{}</p>\n'
+        "<p>{}</p>\n<blockquote>{}</blockquote></body></html>\n"
+    ).format(lines(words), get_settings().organisation, said, lines(quoted))
+
+
+def _write_down(call: _Call, provider: str, receipt: Receipt) -> None:
+    with transaction() as session:
+        row = session.get_one(OperatorAnswer, call.id, with_for_update=True)
+        row.provider = provider
+        if row.tries != call.tries or row.state not in {SendState.SENDING, SendState.UNKNOWN}:
+            return  # settled by evidence meanwhile
+        now = clock.now(session)
+        row.provider_id, row.detail = receipt.provider_id or row.provider_id, receipt.detail
+        if receipt.opted_out:
+            session.execute(
+                _BAR, {"channel": row.channel.value, "address": row.address, "source": provider, "now": now}
+            )
+        if receipt.outcome is Outcome.ACCEPTED:
+            row.state, row.sent_at = SendState.ACCEPTED, now
+        elif receipt.outcome is Outcome.REJECTED or row.tries >= MOST_TRIES:
+            _end(session, row, SendState.REJECTED, receipt.detail or "The provider refused it.")
+        elif receipt.outcome is Outcome.REFUSED:
+            wait = max(receipt.retry_after_seconds or 0, min(15 * 2**row.tries, LONGEST_WAIT_SECONDS))
+            row.state, row.due_at = SendState.QUEUED, clock.wall() + timedelta(seconds=wait)
+        else:
+            row.state, row.due_at = SendState.UNKNOWN, _moments()["look_at"]
+
+
+def _settle_doubts() -> None:
+    """Ask the provider about what is in doubt: lost calls, and those whose answer never came."""
+    with transaction() as session:
+        session.execute(_LOST, _moments())
+        doubts: Sequence[UUID] = session.scalars(_IN_DOUBT, _moments()).all()
+    for answer_id in doubts:
+        with transaction() as session:
+            row = session.get_one(OperatorAnswer, answer_id)
+            asked = (row.address, row.called_at or row.written_at, row.text, row.tries)
+            provider = sender_for(row.channel).provider
+        found = provider.look_up(answer_id, asked[0], asked[1], asked[2])
+        with transaction() as session:
+            row = session.get_one(OperatorAnswer, answer_id, with_for_update=True)
+            if row.state is not SendState.UNKNOWN or row.tries != asked[3]:
+                continue
+            if found.search is Search.FOUND:
+                row.state, row.provider_id = SendState.ACCEPTED, found.provider_id
+                row.sent_at = row.sent_at or clock.now(session)
+            elif found.search is Search.ABSENT and row.tries < MOST_TRIES:
+                row.state, row.due_at = SendState.QUEUED, clock.wall()
+            else:
+                said = "Nobody can tell whether it arrived: ask the provider, or the customer, before you write again."
+                _end(session, row, SendState.DEAD, said)
+
+
+def _end(session: Session, row: OperatorAnswer, state: SendState, why: str) -> None:
+    """End an answer that will not arrive as far as anybody knows: the reply waits for a person again."""
+    row.state, row.detail = state, why[:1000].replace("\0", "")
+    session.flush()
+    session.execute(_FOR_A_PERSON, {"id": row.response_id})
