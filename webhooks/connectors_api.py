@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from outreach import audit, clock
 from outreach.db import transaction
 from outreach.doors import SessionDep, requires
-from outreach.errors import Conflict, InvalidInput, NotFound, OutreachError
+from outreach.errors import InvalidInput, NotFound, OutreachError
 from outreach.models import Connector, InboundEvent, Playbook
 from outreach.permissions import Actor, Permission
 from outreach.settings import get_settings
 from outreach.vocabulary import InboundState
-from webhooks import connectors, desk_work
+from webhooks import connector_verbs, connectors
 from webhooks.connectors import KINDS, Desk
 from webhooks.desks.base import DeskEvent
 from webhooks.desks.reading import mapping_from_json
@@ -130,13 +130,13 @@ class TicketAction(BaseModel):
 @router.get("/api/connectors", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])
 def list_connectors(session: SessionDep) -> list[ConnectorOut]:
     """List the connected help desks, those of the settings first."""
-    return [_shown(session, desk) for desk in connectors.all_desks(session)]
+    return [shown(session, desk) for desk in connectors.all_desks(session)]
 
 
 @router.get("/api/connectors/{key}", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])
 def show_connector(key: str, session: SessionDep) -> ConnectorOut:
     """Show one connected help desk."""
-    return _shown(session, connectors.find(session, key))
+    return shown(session, connectors.find(session, key))
 
 
 @router.get("/api/connectors/{key}/events", dependencies=[Depends(requires(Permission.WEBHOOKS_READ))])
@@ -152,37 +152,27 @@ def list_desk_events(
 @router.post("/api/connectors", status_code=201)
 def create_connector(body: NewConnector, session: SessionDep, actor: ActorDep) -> ConnectorOut:
     """Connect a help desk."""
-    given = _given(body)
-    now = clock.now(session)
-    row = connectors.create(session, key=body.key, kind=body.kind, now=now, **given)
-    _note(session, actor, "connector.create", row, given)
-    return _shown(session, connectors.find(session, body.key))
+    given, now = given_of(body), clock.now(session)
+    connector_verbs.connect(session, key=body.key, kind=body.kind, given=given, actor=actor, now=now)
+    return shown(session, connectors.find(session, body.key))
 
 
 @router.patch("/api/connectors/{key}")
 def change_connector(key: str, body: ConnectorChange, session: SessionDep, actor: ActorDep) -> ConnectorOut:
     """Change a connected help desk; a mapping is checked before it is taken."""
-    given = _given(body)
-    if not given:
-        raise InvalidInput("Nothing to change was given.")
-    row = connectors.row_of(session, connectors.find(session, key), lock=True)
-    connectors.change(row, **given)
-    session.flush()
-    _note(session, actor, "connector.change", row, given)
-    return _shown(session, connectors.find(session, key))
+    connector_verbs.change(session, key=key, given=given_of(body), actor=actor, now=clock.now(session))
+    return shown(session, connectors.find(session, key))
 
 
 @router.post("/api/connectors/{key}/test-mapping", dependencies=[Depends(MANAGE)])
 def test_mapping(key: str, body: MappingTrial, session: SessionDep) -> MappingResult:
     """Say what a stored event would set in motion; nothing is changed."""
-    desk = connectors.find(session, key)
-    event = session.get(InboundEvent, body.inbound_event_id)
-    if event is None or event.source != desk.source:
-        raise NotFound(f"The desk {key} has no stored event {body.inbound_event_id}.")
-    adapter = KINDS[desk.kind].adapter
-    mapping = desk.mapping if body.mapping is None else mapping_from_json(adapter.Mapping, body.mapping)
+    if body.mapping is not None:  # what is wrong with the mapping itself is the caller's mistake
+        mapping_from_json(KINDS[connectors.find(session, key).kind].adapter.Mapping, body.mapping)
     try:
-        found: list[DeskEvent] = adapter.parse(event.headers, event.body, mapping)
+        found = connector_verbs.try_mapping(session, key=key, event_id=body.inbound_event_id, mapping=body.mapping)
+    except NotFound:
+        raise
     except OutreachError as error:
         return MappingResult(events=[], error=error.message)
     return MappingResult(events=[_would(one) for one in found])
@@ -191,22 +181,9 @@ def test_mapping(key: str, body: MappingTrial, session: SessionDep) -> MappingRe
 @router.post("/api/connectors/{key}/check")
 def check_connector(key: str, actor: ActorDep) -> ConnectorOut:
     """Ask the desk who we are there; from then on what that account does is known as our own echo."""
+    connector_verbs.check(key=key, actor=actor)
     with transaction() as session:
-        desk = connectors.find(session, key)
-    client = desk.client()
-    if client is None:
-        raise Conflict(f"The desk {key} has no API here: set its base_url, account and api_secret first.")
-    try:
-        own = client.who_am_i()
-    except OutreachError as error:
-        with transaction() as session:
-            desk_work.note_error(session, desk, error, clock.wall())
-        raise
-    with transaction() as session:
-        row = connectors.row_of(session, desk, lock=True)
-        row.actor, row.last_error, row.last_error_at, row.busy_until = own[:320], None, None, None
-        _note(session, actor, "connector.check", row, {})
-        return _shown(session, connectors.find(session, key))
+        return shown(session, connectors.find(session, key))
 
 
 @router.put("/api/playbooks/{key}/tickets")
@@ -232,19 +209,13 @@ def set_ticket_action(
     return body
 
 
-def _given(body: ConnectorChange) -> dict[str, Any]:
+def given_of(body: ConnectorChange) -> dict[str, Any]:
+    """Return what a body changes; raises `InvalidInput` for a null where nothing can be empty."""
     given = body.model_dump(exclude_unset=True, exclude={"key", "kind"})
     missing = [name for name, value in given.items() if value is None and name not in ("base_url", "account")]
     if missing:
         raise InvalidInput(f"{missing[0]} cannot be null; leave it out to keep it.", where=missing[0])
     return given
-
-
-def _note(session: Session, actor: Actor, action: str, row: Connector, given: dict[str, Any]) -> None:
-    # The names of what was changed, and the mapping itself; never a secret.
-    detail = {"fields": sorted(given), **({"mapping": given["mapping"]} if "mapping" in given else {})}
-    now = clock.now(session)
-    audit.record(session, actor=actor.name, action=action, subject=f"connector:{row.key}", detail=detail, now=now)
 
 
 def _would(event: DeskEvent) -> WouldHappen:
@@ -258,7 +229,8 @@ def _would(event: DeskEvent) -> WouldHappen:
     )
 
 
-def _shown(session: Session, desk: Desk) -> ConnectorOut:
+def shown(session: Session, desk: Desk) -> ConnectorOut:
+    """Return a desk without its secrets."""
     row = session.scalar(select(Connector).where(Connector.key == desk.key))
     return ConnectorOut(
         key=desk.key,

@@ -186,13 +186,7 @@ def test(session: Session, *, subscriber: Subscriber, actor: Actor, now: datetim
 def _disable(session: Session, subscriber_id: int, because: str, now: datetime) -> None:
     subscriber = session.get(Subscriber, subscriber_id)
     if subscriber is not None and subscriber.disabled_at is None:
-        subscriber.disabled_at, subscriber.disabled_because = now, because
-        session.flush()
-        session.execute(
-            text("""UPDATE outgoing_deliveries SET state = 'failed', done_at = :now
-                    WHERE subscriber_id = :id AND state = 'waiting'"""),
-            {"now": now, "id": subscriber_id},
-        )
+        subscriptions.stop_telling(session, subscriber=subscriber, because=because, now=now)
         log.warning("subscriber disabled", subscriber=subscriber_id, because=because)
 
 

@@ -121,6 +121,14 @@ def rotate(subscriber_id: RowId, session: SessionDep, actor: Manager) -> Subscri
     return SubscriberWithSecret(**SubscriberOut.model_validate(row).model_dump(), secret=secret)
 
 
+@router.post("/{subscriber_id}/pause")
+def pause(subscriber_id: RowId, session: SessionDep, actor: Manager) -> SubscriberOut:
+    """Tell a subscriber nothing until it is enabled again; what it is still owed fails."""
+    row = subscriptions.find(session, subscriber_id)
+    subscriptions.pause(session, subscriber=row, actor=actor, now=clock.now(session))
+    return SubscriberOut.model_validate(row)
+
+
 @router.post("/{subscriber_id}/enable")
 def enable(subscriber_id: RowId, session: SessionDep, actor: Manager) -> SubscriberOut:
     """Tell a disabled subscriber again."""

@@ -103,6 +103,24 @@ def remove(session: Session, *, subscriber: Subscriber, actor: Actor, now: datet
     record(session, actor, "unsubscribe", subscriber, now)
 
 
+def stop_telling(session: Session, *, subscriber: Subscriber, because: str, now: datetime) -> None:
+    """Disable a subscriber: what it is still owed fails, and nothing more is written down for it."""
+    subscriber.disabled_at, subscriber.disabled_because = now, because
+    session.flush()
+    session.execute(
+        text("""UPDATE outgoing_deliveries SET state = 'failed', done_at = :now
+                WHERE subscriber_id = :id AND state = 'waiting'"""),
+        {"now": now, "id": subscriber.id},
+    )
+
+
+def pause(session: Session, *, subscriber: Subscriber, actor: Actor, now: datetime) -> None:
+    """Tell a subscriber nothing until somebody enables it again; pausing twice does no harm."""
+    if subscriber.disabled_at is None:
+        stop_telling(session, subscriber=subscriber, because=f"paused by {actor.name}", now=now)
+        record(session, actor, "pause", subscriber, now)
+
+
 def enable(session: Session, *, subscriber: Subscriber, actor: Actor, now: datetime) -> None:
     """Tell a disabled subscriber again, from now on."""
     subscriber.disabled_at = subscriber.disabled_because = None

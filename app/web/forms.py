@@ -7,7 +7,7 @@ if tried.mistake:
 return see_other("/problems")
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,10 +94,10 @@ def attempt(session: Session) -> Iterator[Attempt]:
         tried.mistake = Mistake(error.message, error.where)
 
 
-def read(model: type[Model], given: dict[str, object] | dict[str, str]) -> Model:
+def read(model: type[Model], given: Mapping[str, object]) -> Model:
     """Check fields by a schema; raises `InvalidInput` that names the first wrong one."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = str(first["loc"][0]) if first["loc"] else None

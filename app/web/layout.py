@@ -46,6 +46,8 @@ AREAS: tuple[Area, ...] = (
     Area("/problems", "Problems", "triangle-alert", Permission.PROBLEMS_READ),
     Area("/campaigns", "Campaigns", "megaphone", Permission.CAMPAIGNS_READ),
     Area("/inbox", "Inbox", "inbox", Permission.CUSTOMERS_READ),
+    Area("/connectors", "Help desks", "plug", Permission.WEBHOOKS_READ, "Set up"),
+    Area("/webhooks-out", "Webhooks out", "webhook", Permission.WEBHOOKS_READ, "Set up"),
     Area("/operators", "Operators", "users-round", Permission.OPERATORS_MANAGE, "Look after"),
     Area("/suppressions", "Suppression list", "ban", Permission.CUSTOMERS_READ, "Look after"),
     Area("/audit", "Audit log", "scroll-text", Permission.AUDIT_READ, "Look after"),

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from app.web import (
     audit_log,
     campaigns,
+    connectors,
     events,
     inbox,
     launch,
@@ -12,6 +13,7 @@ from app.web import (
     problems,
     scope,
     signing_in,
+    subscriptions,
     suppressions,
     system,
 )
@@ -23,6 +25,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     launch.router,
     campaigns.router,
     inbox.router,
+    connectors.router,
+    subscriptions.router,
     events.router,
     operators.router,
     suppressions.router,
