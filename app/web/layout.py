@@ -45,6 +45,7 @@ class Area:
 AREAS: tuple[Area, ...] = (
     Area("/problems", "Problems", "triangle-alert", Permission.PROBLEMS_READ),
     Area("/campaigns", "Campaigns", "megaphone", Permission.CAMPAIGNS_READ),
+    Area("/programmes", "Programmes", "hourglass", Permission.CAMPAIGNS_READ),
     Area("/inbox", "Inbox", "inbox", Permission.CUSTOMERS_READ),
     Area("/connectors", "Help desks", "plug", Permission.WEBHOOKS_READ, "Set up"),
     Area("/webhooks-out", "Webhooks out", "webhook", Permission.WEBHOOKS_READ, "Set up"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -153,6 +153,11 @@ def plural(amount: int, one: str, many: str | None = None) -> str:
     return f"{number(amount)} {one if amount == 1 else many or one + 's'}"
 
 
+def day(value: date) -> str:
+    """Return a day of the calendar as 12 Jun; it has no zone."""
+    return f"{value.day} {value:%b}"
+
+
 def epoch(value: datetime) -> int:
     """Return a moment as seconds since 1970, as charts want it."""
     return int(value.timestamp())
@@ -169,5 +174,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "local_input": local_input,
     "zone_name": zone_name,
     "plural": plural,
+    "day": day,
     "epoch": epoch,
 }

@@ -107,9 +107,10 @@ def show_programme_progress(key: Key, session: SessionDep) -> ProgrammeProgressO
 
 
 @router.put("/{key}/definition")
-def edit_programme(key: Key, given: DefinitionIn, session: SessionDep, actor: Approver) -> ProgrammeOut:
-    """Write a new version; what has begun keeps its own."""
+def edit_programme(key: Key, given: DefinitionIn, session: SessionDep, actor: Writer) -> ProgrammeOut:
+    """Write a new version; what has begun keeps its own. Of one that was started, only whoever may approve can."""
     programme = _locked(session, key)
+    verbs.check_may_edit(programme, actor)
     verbs.edit(session, programme=programme, definition=given.definition, actor=actor.name, now=clock.now(session))
     return shown(session, programme)
 

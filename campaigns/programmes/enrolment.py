@@ -51,7 +51,7 @@ UPDATE programme_dues d SET state = CASE WHEN d.campaign_id IS NULL THEN 'skippe
        reason = 'left_programme', finished_at = :now
 FROM gone WHERE d.enrolment_id = gone.id AND d.state = 'open'
 """)
-_RESOLVED = """
+RESOLVED = """
     SELECT n.customer_id, c.problem_id AS subject_id, p.resolved_at AS anchor
     FROM problems p JOIN campaigns c ON c.problem_id = p.id AND c.kind = 'resolved'
     JOIN notices n ON n.campaign_id = c.id AND n.state = 'delivered'
@@ -64,12 +64,14 @@ _RESOLVED = """
     ORDER BY n.customer_id LIMIT :slice"""
 
 
-def _insert(source: str) -> str:
-    """Return the statement that enrols `source`: customer_id, subject_id, anchor (a moment or a date)."""
+def newcomers(source: str) -> str:
+    """Return SQL for those of `source` (customer_id, subject_id, anchor as a moment or a date) who may enter now.
+
+    It yields customer_id, subject_id, anchor (a day where she lives), since, zone and country.
+    """
     return f"""
-INSERT INTO enrolments (programme_id, version_id, customer_id, subject_id, anchor_date, scheduled_through, entered_at)
-SELECT :programme_id, :version_id, found.customer_id, found.subject_id, day.anchor,
-       cast(cast(:now AS timestamptz) AT TIME ZONE place.zone AS date) - cast(:back AS int), :now
+SELECT found.customer_id, found.subject_id, day.anchor, place.zone, coalesce(c.country, '') AS country,
+       cast(cast(:now AS timestamptz) AT TIME ZONE place.zone AS date) - cast(:back AS int) AS since
 FROM ({source}) AS found
 JOIN customers c ON c.id = found.customer_id JOIN {PLACES} ON {AT_PLACE}
 CROSS JOIN LATERAL (SELECT cast(CASE WHEN pg_typeof(found.anchor) = 'date'::regtype THEN found.anchor::timestamp
@@ -80,7 +82,15 @@ WHERE found.anchor IS NOT NULL AND c.erased_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM enrolments e WHERE e.programme_id = :programme_id
                   AND e.customer_id = found.customer_id AND e.subject_id = found.subject_id
                   AND (e.left_at IS NULL OR cast(:reentry_days AS int) IS NULL
-                       OR e.left_at > cast(:now AS timestamptz) - make_interval(days => cast(:reentry_days AS int))))
+                       OR e.left_at > cast(:now AS timestamptz) - make_interval(days => cast(:reentry_days AS int))))"""
+
+
+def _insert(source: str) -> str:
+    """Return the statement that enrols whoever of `source` may enter."""
+    return f"""
+INSERT INTO enrolments (programme_id, version_id, customer_id, subject_id, anchor_date, scheduled_through, entered_at)
+SELECT :programme_id, :version_id, new.customer_id, new.subject_id, new.anchor, new.since, :now
+FROM ({newcomers(source)}) AS new
 ON CONFLICT DO NOTHING
 """
 
@@ -169,9 +179,9 @@ def _from_resolutions(
         "since": max(earliest, now - RESOLUTIONS_WITHIN),
         "slice": SLICE,
     }
-    found = session.execute(text(_RESOLVED), parameters).all()
+    found = session.execute(text(RESOLVED), parameters).all()
     customers = sorted({row.customer_id for row in found})
-    made = session.execute(text(_insert(_RESOLVED)), {**parameters, **places_of(session, customers)})
+    made = session.execute(text(_insert(RESOLVED)), {**parameters, **places_of(session, customers)})
     more = len(found) == SLICE
     if not more:
         programme.enrolled_through = int(now.timestamp())
@@ -182,11 +192,18 @@ def _from_resolutions(
 def _parameters(
     programme: Programme, version: ProgrammeVersion, definition: Definition, now: datetime
 ) -> dict[str, Any]:
+    rules = entry_parameters(programme_id=programme.id, segment_id=programme.segment_id, definition=definition, now=now)
+    return rules | {"version_id": version.id}
+
+
+def entry_parameters(
+    *, programme_id: int, segment_id: int | None, definition: Definition, now: datetime
+) -> dict[str, Any]:
+    """Return what `newcomers` asks for, but for the customers and where they live."""
     recurs = definition.schedule.rrule is not None
     return {
-        "programme_id": programme.id,
-        "version_id": version.id,
-        "segment_id": programme.segment_id,
+        "programme_id": programme_id,
+        "segment_id": segment_id,
         "anchor_name": definition.anchor.name or ("contract_start" if definition.anchor.of == "contract" else None),
         "recurs": recurs,
         "offset_days": definition.schedule.offset_days,

@@ -12,8 +12,9 @@ from campaigns.programmes.speaking import check_words
 from campaigns.programmes.steps import Ask, Definition, Message, parse_definition, stored_definition
 from campaigns.surveys.words import install_words
 from outreach import audit
-from outreach.errors import Conflict, InvalidInput, NotFound
+from outreach.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from outreach.models import Campaign, Enrolment, Programme, ProgrammeCampaign, ProgrammeVersion, Segment
+from outreach.permissions import Actor, Permission
 from outreach.queue import wake
 from outreach.vocabulary import CampaignState, ProgrammeKind, ProgrammeState
 
@@ -30,6 +31,8 @@ def make(
     segment: str | None = None,
 ) -> Programme:
     """Write a programme down as a draft; nobody is in it before it is activated."""
+    if key == "new":
+        raise InvalidInput("new is a word of the pages; take another key.", where="key")
     if session.scalar(select(Programme.id).where(Programme.key == key)) is not None:
         raise Conflict(f"There is a programme {key} already; edit it, or take another key.")
     programme = Programme(
@@ -53,13 +56,32 @@ def find(session: Session, key: str) -> Programme:
     return programme
 
 
-def edit(session: Session, *, programme: Programme, definition: Any, actor: str, now: datetime) -> ProgrammeVersion:
+def check_may_edit(programme: Programme, actor: Actor) -> None:
+    """Raise `NotPermitted` unless this person may change what a programme says; a draft is its writers' own."""
+    if programme.state is not ProgrammeState.DRAFT and Permission.CAMPAIGNS_APPROVE not in actor.permissions:
+        raise NotPermitted(f"Programme {programme.key} has been started; whoever may approve can edit it.")
+
+
+def edit(
+    session: Session,
+    *,
+    programme: Programme,
+    definition: Any,
+    actor: str,
+    now: datetime,
+    segment: str | None = None,
+) -> ProgrammeVersion:
     """Write a new version. What has begun keeps its own; of a recurring programme the coming occurrences change.
 
     People in a programme without recurrence (a series) keep the version that they entered with to its end.
+    `segment` is another one for a draft; once it has been started, whom it is for stays.
     """
     if programme.state is ProgrammeState.ENDED:
         raise Conflict(f"Programme {programme.key} has ended.")
+    segment_id = _segment(session, segment) or programme.segment_id
+    if segment_id != programme.segment_id and programme.state is not ProgrammeState.DRAFT:
+        raise Conflict("Whom a programme is for is fixed once it has been started; write another one for others.")
+    programme.segment_id = segment_id
     version = _write_version(session, programme, definition, actor, now)
     if stored_definition(version).schedule.rrule is not None:
         session.execute(
