@@ -15,7 +15,7 @@ from outreach.models import Customer, ProblemCandidate, Segment
 from outreach.permissions import Actor, Permission
 from outreach.queue import wake
 from outreach.vocabulary import Grade
-from segments import audiences, rules, scopes, watching
+from segments import audiences, named, rules, scopes, watching
 from segments.answers import proposal_out
 from segments.editing import cancellable, take_over
 from segments.schemas import (
@@ -109,9 +109,8 @@ def put_segment(session: SessionDep, actor: Writer, key: Name, document: Given) 
     """Put a definition in force as the next version of a segment; its audience is rebuilt soon after."""
     body = _read(SegmentIn, document)
     definition = rules.parse_definition(body.definition)
-    version = audiences.save(session, key=key, name=body.name, definition=definition, author=actor.name)
-    wake(session, "segments.sweep")
-    return _changed(session, actor, audiences.find(session, key), version.version)
+    named.save(session, key=key, name=body.name, definition=definition, actor=actor, now=clock.now(session))
+    return _segment_out(session, audiences.find(session, key))
 
 
 @router.get("/segments/{key}/audience")

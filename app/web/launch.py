@@ -157,7 +157,7 @@ def ask(request: Request, session: SessionDep, actor: Writer, key: Key, sent: Se
     problem, opened = problems.find(session, key), ""
     with attempt(session) as tried:
         given: dict[str, object] = {**sent.fields("name", "kind", "notice_class", "template_key")}
-        given |= {"problem": key, "ladder": _ladder(sent), "grades": sent.texts("grades")}
+        given |= {"problem": key, "ladder": read_ladder(sent), "grades": sent.texts("grades")}
         given |= {name: moment for name in ("not_before", "not_after") if (moment := sent.moment(name))}
         plan = read(CampaignIn, given)
         scope = audiences.scope_of(session, problem_id=problem.id)
@@ -175,7 +175,8 @@ def ask(request: Request, session: SessionDep, actor: Writer, key: Key, sent: Se
     return see_other(f"/campaigns/{opened}/launch?said=asked")
 
 
-def _ladder(sent: Sent) -> list[dict[str, object]]:
+def read_ladder(sent: Sent) -> list[dict[str, object]]:
+    """Return the channels that were ticked, in their order, each with its waiting time."""
     places = sorted((sent.text(f"place_{channel}") or "9", list(Channel).index(channel)) for channel in Channel)
     steps: list[dict[str, object]] = []
     for _, number in places:

@@ -10,13 +10,16 @@ from app.web import (
     inbox,
     launch,
     operators,
+    playbooks,
     problems,
     programmes,
     scope,
+    segments,
     signing_in,
     subscriptions,
     suppressions,
     system,
+    wording,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -27,6 +30,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     campaigns.router,
     programmes.router,
     inbox.router,
+    segments.router,
+    wording.router,
+    playbooks.router,
     connectors.router,
     subscriptions.router,
     events.router,

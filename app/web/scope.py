@@ -74,7 +74,7 @@ def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent
     problem = problems.find(session, key)
     now = clock.now(session)
     try:
-        definition = _definition(sent)
+        definition = definition_in(sent)
     except OutreachError as error:
         return page(request, session, actor, "scope/preview.html", found=None, mistake=Mistake(error.message))
     take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
@@ -83,15 +83,15 @@ def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent
     moves = differences(session, definition=definition, segment_id=scope.id, now=now) if scope else []
     return page(
         request, session, actor, "scope/preview.html",
-        found=found, said=sentences(definition), moves=moves, problem=problem,
+        found=found, said=sentences(definition), moves=moves, base=f"/problems/{key}/scope",
     )  # fmt: skip
 
 
 @router.post("/problems/{key}/scope/explain")
 def explain(request: Request, session: SessionDep, actor: Reader, key: Key, sent: SentForm) -> Response:
     """Say why one customer is, or is not, in the scope that stands in the form."""
-    customer = _customer(session, sent)
-    definition = _definition(sent)
+    customer = customer_named(session, sent)
+    definition = definition_in(sent)
     found = audiences.explain(session, definition=definition, customer_id=customer.id, now=clock.now(session))
     return page(request, session, actor, "scope/explained.html", customer=customer, found=found, key=key)
 
@@ -115,7 +115,7 @@ def save(request: Request, session: SessionDep, actor: Writer, key: Key, sent: S
     problem = problems.find(session, key)
     with attempt(session) as tried:
         given = sent.text("definition")
-        definition = rules.parse_definition(rules.loads(given)) if given else _definition(sent)
+        definition = rules.parse_definition(rules.loads(given)) if given else definition_in(sent)
         version = scopes.save_scope(session, problem=problem, definition=definition, author=actor.name)
         audit.record(
             session, actor=actor.name, action="segment.change", subject=f"segment:{_scope(session, problem).key}",
@@ -144,7 +144,8 @@ def suggest(
     return page(request, session, actor, "scope/values.html", values=found)
 
 
-def _definition(sent: Sent) -> rules.Definition:
+def definition_in(sent: Sent) -> rules.Definition:
+    """Return the definition that stands in a form; raises `InvalidInput` or `InvalidRule`."""
     document = rule_forms.document_of(rule_forms.read_tree(sent))
     if not document:
         raise InvalidInput("Nothing is filled in yet.", where="$")
@@ -167,7 +168,8 @@ def _scope(session: Session, problem: Problem) -> Segment:
     return scope
 
 
-def _customer(session: Session, sent: Sent) -> Customer:
+def customer_named(session: Session, sent: Sent) -> Customer:
+    """Return the customer whose number (or `#id`) was sent; raises `NotFound`."""
     given = sent.text("customer")
     customer = session.scalar(select(Customer).where(Customer.external_id == given))
     if customer is None and given.startswith("#") and given[1:].isdecimal() and len(given) < 19:
@@ -178,9 +180,14 @@ def _customer(session: Session, sent: Sent) -> Customer:
 
 
 def _builder(session: Session, problem: Problem, document: dict[str, Any]) -> dict[str, Any]:
+    return {"problem": problem, **builder(session, document, base=f"/problems/{problem.key}/scope")}
+
+
+def builder(session: Session, document: dict[str, Any], *, base: str) -> dict[str, Any]:
+    """Return what the form of a rule is drawn from; `base` is the path under which it is edited and tried."""
     newest = select(Segment.key, Segment.name).where(Segment.current_version > 0).order_by(Segment.id.desc()).limit(100)
     return {
-        "problem": problem,
+        "base": base,
         "tree": rule_forms.tree_of(document),
         "groups": rule_forms.GROUPS,
         "units": rule_forms.UNITS,

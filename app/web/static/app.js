@@ -53,7 +53,7 @@
   // A button that must not be pressed twice while the answer is on its way.
   document.addEventListener("submit", function (event) {
     const form = event.target;
-    if (!(form instanceof HTMLFormElement) || form.hasAttribute("hx-post")) return;
+    if (!(form instanceof HTMLFormElement) || form.hasAttribute("hx-post") || event.submitter && event.submitter.formTarget) return;
     window.setTimeout(function () { form.querySelectorAll("button:not([type=button])").forEach(function (b) { b.disabled = true; }); }, 0);
   });
 

@@ -1,0 +1,92 @@
+"""Playbooks: what happens by itself when a problem becomes known or is resolved, and with whose approval."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
+
+from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
+from app.web.launch import read_ladder
+from app.web.layout import page
+from campaigns import playbook_verbs, wording
+from campaigns.playbook_verbs import PlaybookIn
+from outreach import clock
+from outreach.doors import SessionDep, requires
+from outreach.permissions import Actor, Permission
+from outreach.vocabulary import NoticeClass
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+Reader = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_READ))]
+Approver = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_APPROVE))]
+Key = Annotated[str, Path(max_length=64)]
+
+TICKET_ACTIONS = {
+    "note": "write a note for the agents",
+    "reply": "answer each customer at the desk, once the campaign is approved",
+    "solve": "answer and solve each ticket, once the campaign is approved",
+}
+
+
+@router.get("/playbooks")
+def board(request: Request, session: SessionDep, actor: Reader) -> Response:
+    """List the playbooks."""
+    rows = playbook_verbs.listed(session)
+    return page(request, session, actor, "playbooks/board.html", rows=rows, ticket_actions=TICKET_ACTIONS)
+
+
+@router.get("/playbooks/{key}")
+def show(
+    request: Request, session: SessionDep, actor: Reader, key: Key, said: Annotated[str, Query(max_length=20)] = ""
+) -> Response:
+    """Show one playbook, as a form for whoever may change it."""
+    words = "Saved. It holds for what happens from now on; open campaigns keep what they have." if said else ""
+    return _one(request, session, actor, key, said=words)
+
+
+@router.post("/playbooks/{key}")
+def change(request: Request, session: SessionDep, actor: Approver, key: Key, sent: SentForm) -> Response:
+    """Change a playbook."""
+    with attempt(session) as tried:
+        given: dict[str, Any] = dict(
+            sent.fields(
+                "name", "notice_class", "template_key", "check_in_days", "check_in_template_key", "ticket_action",
+                "ticket_comment",
+            )
+        )  # fmt: skip
+        given |= {"ladder": read_ladder(sent)} | {name: bool(sent.text(name)) for name in ("automatic", "active")}
+        plan = read(PlaybookIn, given)
+        playbook_verbs.change(session, key=key, given=plan, actor=actor.name, now=clock.now(session))
+    if tried.mistake:
+        return _one(request, session, actor, key, mistake=tried.mistake, sent=sent)
+    return see_other(f"/playbooks/{key}?said=saved")
+
+
+def _one(
+    request: Request,
+    session: Session,
+    actor: Actor,
+    key: str,
+    *,
+    said: str = "",
+    mistake: Mistake | None = None,
+    sent: Sent | None = None,
+) -> Response:
+    playbook = playbook_verbs.find(session, key)
+    return page(
+        request, session, actor, "playbooks/playbook.html", status=422 if mistake else 200, playbook=playbook,
+        form=sent or _as_form(playbook), template_keys=[line.key for line in wording.lines(session)],
+        classes=tuple(NoticeClass), ticket_actions=TICKET_ACTIONS, said=said, mistake=mistake,
+    )  # fmt: skip
+
+
+def _as_form(playbook: Any) -> Sent:
+    """Return what stands in the form of a playbook that nobody has touched."""
+    fields = ("name", "notice_class", "template_key", "check_in_days", "check_in_template_key", "ticket_action",
+              "ticket_comment")  # fmt: skip
+    pairs = [(name, str(getattr(playbook, name) or "")) for name in fields]
+    pairs += [(name, "1" if getattr(playbook, name) else "") for name in ("automatic", "active")]
+    for place, step in enumerate(playbook.ladder, start=1):
+        pairs += [(f"use_{step['channel']}", "1"), (f"place_{step['channel']}", str(place))]
+        pairs += [(f"after_{step['channel']}", str(step.get("after_hours") or ""))]
+    return Sent(pairs)
