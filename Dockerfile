@@ -8,6 +8,10 @@ RUN python -m venv /opt/outreach \
     && /opt/outreach/bin/pip uninstall --yes --quiet pip
 
 FROM python:3.13-slim
+# For the proofs of postcards alone (docs/adr/0013-proofs-of-postcards.md).
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /var/lib/outreach --create-home outreach
 COPY --from=packages /opt/outreach /opt/outreach
 COPY app /srv/outreach/app

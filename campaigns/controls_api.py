@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, status
+from fastapi import APIRouter, Depends, Path, Query, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from campaigns import channel_plan, editing, lifecycle, stops, unknowns
+from campaigns import channel_plan, editing, lifecycle, proofs, samples, stops, unknowns
 from campaigns.channel_plan import Urgency
+from campaigns.proofs import ProofFile
 from campaigns.schemas import CampaignOut, Incoming, ReasonIn
 from outreach import clock
 from outreach.doors import SessionDep, requires
@@ -183,3 +184,26 @@ def _shown(session: Session, found: SendingStop) -> StopOut:
         channel=found.channel, campaign=campaign.key if campaign else None, reason=found.reason,
         stopped_by=found.stopped_by, stopped_at=found.stopped_at,
     )  # fmt: skip
+
+
+@router.get(
+    "/campaigns/{key}/proof", dependencies=reads, response_class=Response,
+    responses={200: {"content": {"application/pdf": {}, "image/png": {}}}},
+)  # fmt: skip
+def postcard_proof(
+    session: SessionDep,
+    key: Key,
+    customer: Annotated[str, Query(max_length=200, description="customer number; the first recipient otherwise")] = "",
+    file: Annotated[ProofFile, Query(description="both sides as PDF, or one as a picture")] = ProofFile.PDF,
+) -> Response:
+    """Return the postcard that one recipient would get, as it will be printed."""
+    campaign = lifecycle.find(session, key)
+    if customer:
+        number = samples.numbered(session, customer)
+        chosen = samples.person(session, campaign=campaign, customer_id=number)
+    elif people := samples.people(session, campaign=campaign, each=1):
+        chosen = people[0]
+    else:
+        raise Conflict("Nobody is in the audience of this campaign yet.")
+    made = proofs.proof(session, campaign=campaign, person=chosen, file=file, now=clock.now(session))
+    return Response(made, media_type=file.media_type)

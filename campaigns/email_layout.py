@@ -67,17 +67,20 @@ TOP = f"""<table role="presentation" width="100%" cellpadding="0" cellspacing="0
 font:650 15px/1.4 {FONT}">{{{{ organisation.name }}}}</td></tr>
 <tr><td class="inside" style="padding:28px 32px 16px;color:#1d2420;font:400 16px/1.6 {FONT}">
 """
-_SMALL = f"color:#68736c;font:400 13px/1.6 {FONT}"
+# Whether it is really from us, who we are, and how to hear no more: under every email, whoever designed the rest.
+FOOTER = """{% if code and links.verify %}Is this message really from us? Look up the code
+<strong>{{ code }}</strong> at
+<a href="{{ links.verify }}" style="color:#68736c">{{ links.verify }}</a>.<br>{% endif %}
+{{ organisation.name }}{% if organisation.postal_address %}, \
+{{ organisation.postal_address }}{% endif %}<br>
+{% if links.unsubscribe %}<a href="{{ links.unsubscribe }}" style="color:#68736c">\
+Do not send me messages like this</a>{% endif %}"""
+SMALL = f"color:#68736c;font:400 13px/1.6 {FONT}"
 BOTTOM = f"""</td></tr>
 </table>
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="max-width:580px">
-<tr><td class="inside small" style="padding:18px 32px 0;{_SMALL}">
-{{% if code and links.verify %}}Is this message really from us? Look up the code <strong>{{{{ code }}}}</strong> at
-<a href="{{{{ links.verify }}}}" style="color:#68736c">{{{{ links.verify }}}}</a>.<br>{{% endif %}}
-{{{{ organisation.name }}}}{{% if organisation.postal_address %}}, \
-{{{{ organisation.postal_address }}}}{{% endif %}}<br>
-{{% if links.unsubscribe %}}<a href="{{{{ links.unsubscribe }}}}" style="color:#68736c">\
-Do not send me messages like this</a>{{% endif %}}
+<tr><td class="inside small" style="padding:18px 32px 0;{SMALL}">
+{FOOTER}
 </td></tr>
 </table>
 </td></tr>

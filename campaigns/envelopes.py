@@ -115,6 +115,7 @@ class Sender:
             front=rendered.html or "",
             back=rendered.back or "",
             notice_class=notice_class,
+            size=rendered.size or "4x6",
         )
 
 

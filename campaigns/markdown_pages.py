@@ -39,7 +39,7 @@ class Page:
     preheader: str | None
 
 
-class _Slots:
+class Slots:
     """Stand-ins for the Liquid of one source: letters and digits only, which Markdown leaves alone."""
 
     def __init__(self, source: str, name: str) -> None:
@@ -48,7 +48,7 @@ class _Slots:
         while self.mark in source:
             self.mark += "q"
         self.liquid: list[str] = []
-        self.source = _LIQUID.sub(self._take, source)
+        self.source = self.hide(source)
         if "{{" in self.source or "{%" in self.source:
             raise InvalidTemplate(f"{name} opens {{{{ or {{% and does not close it.", where=name)
         self.slot = re.compile(rf"{self.mark}(\d+)z")
@@ -58,6 +58,10 @@ class _Slots:
 
     def _take(self, match: re.Match[str]) -> str:
         return self.add(match.group())
+
+    def hide(self, text: str) -> str:
+        """Replace the Liquid of one more text by stand-ins."""
+        return _LIQUID.sub(self._take, text)
 
     def add(self, liquid: str) -> str:
         """Take one more text out of Markdown's reach and return its stand-in."""
@@ -76,7 +80,7 @@ class _Slots:
 
 def page_of(source: str, name: str) -> Page:
     """Return both forms of a Markdown source; raises InvalidTemplate for what cannot be made safe."""
-    slots = _Slots(source, name)
+    slots = Slots(source, name)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("replacements", True)
     markdown.block.ruler.before(
         "code", "liquid_lines", _liquid_lines(slots), {"alt": ["paragraph", "list", "blockquote", "reference"]}
@@ -86,10 +90,10 @@ def page_of(source: str, name: str) -> Page:
     html = nh3.clean(html, tags=_TAGS, attributes={"a": {"href"}, "ol": {"start"}}, link_rel=None, url_schemes=_SCHEMES)
     _check_nesting(html, slots)
     plain = _plain(slots)
-    return Page(_restored_html(html, slots), slots.restore(plain), _preheader(plain, slots))
+    return Page(restored_html(html, slots), slots.restore(plain), _preheader(plain, slots))
 
 
-def _liquid_lines(slots: _Slots) -> Callable[[StateBlock, int, int, bool], bool]:
+def _liquid_lines(slots: Slots) -> Callable[[StateBlock, int, int, bool], bool]:
     """Return a block rule: a line of nothing but Liquid tags stands between blocks, not in a paragraph."""
 
     def rule(state: StateBlock, start: int, _end: int, silent: bool) -> bool:
@@ -104,7 +108,7 @@ def _liquid_lines(slots: _Slots) -> Callable[[StateBlock, int, int, bool], bool]
     return rule
 
 
-def _lists_around_loops(tokens: Sequence[Token], slots: _Slots) -> list[Token]:
+def _lists_around_loops(tokens: Sequence[Token], slots: Slots) -> list[Token]:
     """Write `<ul>{% for %}<li>` where the source loops over a list item: one list, not one per item."""
     result = list(tokens)
     for i, token in enumerate(result):
@@ -124,14 +128,14 @@ def _lists_around_loops(tokens: Sequence[Token], slots: _Slots) -> list[Token]:
     return result
 
 
-def _is_tag(token: Token, slots: _Slots, word: str) -> bool:
+def _is_tag(token: Token, slots: Slots, word: str) -> bool:
     if token.type != "html_block":
         return False
     match = slots.slot.fullmatch(token.content.strip())
     return match is not None and slots.word(int(match.group(1))) == word
 
 
-def _check_nesting(html: str, slots: _Slots) -> None:
+def _check_nesting(html: str, slots: Slots) -> None:
     """Refuse formatting that begins inside a Liquid block and ends outside, or the other way round."""
     stack: list[str] = []
     for match in re.finditer(rf"{slots.slot.pattern}|<(/?)(\w+)[^>]*>", html):
@@ -155,7 +159,7 @@ def _check_nesting(html: str, slots: _Slots) -> None:
         raise _crossing(slots, stack[-1])
 
 
-def _crossing(slots: _Slots, what: str) -> InvalidTemplate:
+def _crossing(slots: Slots, what: str) -> InvalidTemplate:
     return InvalidTemplate(
         f"{slots.name}: formatting crosses a Liquid block near {what}. Begin and end bold, links, lists and "
         "paragraphs on the same side of {% … %}; put a blank line around blocks.",
@@ -163,13 +167,14 @@ def _crossing(slots: _Slots, what: str) -> InvalidTemplate:
     )
 
 
-def _restored_html(html: str, slots: _Slots) -> str:
+def restored_html(html: str, slots: Slots) -> str:
     """Put the Liquid back: in links percent-encoded or ours, elsewhere with line breaks kept."""
-    html = _HREF.sub(lambda match: f'href="{_link(match.group(1), slots)}"', html)
+    html = _HREF.sub(lambda match: f'href="{link(match.group(1), slots)}"', html)
     return slots.slot.sub(lambda match: _text_slot(slots.liquid[int(match.group(1))]), html)
 
 
-def _link(target: str, slots: _Slots) -> str:
+def link(target: str, slots: Slots) -> str:
+    """Return a link with its Liquid, data in it percent-encoded; raises InvalidTemplate where data choose the host."""
     whole = slots.slot.fullmatch(target)
     if whole and _OUR_LINK.fullmatch(slots.liquid[int(whole.group(1))]):
         return slots.liquid[int(whole.group(1))]
@@ -191,7 +196,7 @@ def _link(target: str, slots: _Slots) -> str:
     return slots.slot.sub(encode, target)
 
 
-def _plain_link(target: str, slots: _Slots) -> bool:
+def _plain_link(target: str, slots: Slots) -> bool:
     """A link without data in it: any https address, mailto: or tel:."""
     return slots.slot.search(target) is None and bool(re.match(r"(https://|mailto:|tel:)\S+", target, re.I))
 
@@ -207,17 +212,17 @@ def _with_filter(liquid: str, name: str) -> str:
 
 def without_blank_tag_lines(source: str, name: str) -> str:
     """Return a text in which a line of nothing but Liquid tags leaves no empty line behind."""
-    slots = _Slots(source, name)
+    slots = Slots(source, name)
     return slots.restore(_joined_tag_lines(slots))
 
 
-def _joined_tag_lines(slots: _Slots) -> str:
+def _joined_tag_lines(slots: Slots) -> str:
     return "".join(
         line.strip() if slots.tag_lines.fullmatch(line) else line + "\n" for line in slots.source.splitlines()
     )
 
 
-def _preheader(plain: str, slots: _Slots) -> str | None:
+def _preheader(plain: str, slots: Slots) -> str | None:
     """The first real paragraph, which mail programs show beside the subject; none if it is conditional."""
     for paragraph in plain.split("\n\n"):
         words = " ".join(paragraph.split())
@@ -229,11 +234,11 @@ def _preheader(plain: str, slots: _Slots) -> str | None:
     return None
 
 
-def _plain(slots: _Slots) -> str:
+def _plain(slots: Slots) -> str:
     """Return the Markdown source as plain text: its marks removed, links written out."""
     text = _joined_tag_lines(slots)
     text = re.sub(r"\*\*(\[[^\]]+\]\([^)\s]+\))\*\*", r"\1", text)
-    text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", lambda m: f"{m[1]}: {slots.add(_link(m[2], slots))}", text)
+    text = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", lambda m: f"{m[1]}: {slots.add(link(m[2], slots))}", text)
     text = re.sub(rf"^((?:{slots.mark}\d+z)*)#{{1,6}}[ \t]+", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
     text = re.sub(r"(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?!\w)", r"\1", text)

@@ -14,6 +14,8 @@ from typing import Any
 from campaigns.email_layout import TEXT_BOTTOM, in_layout
 from campaigns.liquid_templates import LiquidTemplate
 from campaigns.markdown_pages import page_of, without_blank_tag_lines
+from campaigns.mjml_pages import is_mjml, page_of_mjml
+from campaigns.postcard_sizes import size_of
 from campaigns.sms_segments import MAX_SEGMENTS, sms_segments
 from outreach.errors import InvalidTemplate
 from outreach.vocabulary import Channel
@@ -33,7 +35,7 @@ _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The words of one template version: Markdown for email, text for SMS, HTML for the sides of a postcard."""
+    """The words of one template version: Markdown or MJML for email, text for SMS, HTML for a postcard's sides."""
 
     channel: Channel
     subject: str | None
@@ -45,12 +47,13 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What one person gets. Email: subject, text, html. SMS: text. Postcard: html is the front, and back."""
+    """What one person gets. Email: subject, text, html. SMS: text. Postcard: html is the front, and back, and size."""
 
     subject: str | None = None
     text: str | None = None
     html: str | None = None
     back: str | None = None
+    size: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class CompiledContent:
 
     content: Content
     parts: Mapping[str, LiquidTemplate]
+    size: str | None = None  # of a postcard
 
     @property
     def is_fast(self) -> bool:
@@ -91,13 +95,13 @@ class CompiledContent:
                     f"at most {MAX_POSTCARD_CHARACTERS:,} can be printed.",
                     where="back" if side == "back" else "body",
                 )
-        return Rendered(html=_whole(made["html"]), back=_whole(made["back"]))
+        return Rendered(html=_whole(made["html"]), back=_whole(made["back"]), size=self.size)
 
 
 @lru_cache(maxsize=256)
 def compile_content(content: Content) -> CompiledContent:
     """Read a template version once; raises InvalidTemplate for anything that could never be sent."""
-    compiled = CompiledContent(content, _parts(content))
+    compiled = CompiledContent(content, _parts(content), _size(content))
     unknown = {path for path in compiled.variables() if path.split(".")[0] not in CONTEXT_NAMES}
     if unknown:
         raise InvalidTemplate(
@@ -123,13 +127,29 @@ def _parts(content: Content) -> dict[str, LiquidTemplate]:
         )
     # Read first as plain Liquid: its complaints then name what the author wrote, not what we made of it.
     LiquidTemplate(content.body, f"{content.name} (body)", html=False)
-    page = page_of(content.body, f"{content.name} (body)")
-    html = in_layout(page.html, page.preheader, content.language)
+    if is_mjml(content.body):
+        page = page_of_mjml(content.body, f"{content.name} (body)", content.language)
+        html = page.html
+    else:
+        page = page_of(content.body, f"{content.name} (body)")
+        html = in_layout(page.html, page.preheader, content.language)
     return {
         "subject": LiquidTemplate(content.subject or "", f"{content.name} (subject)", html=False),
         "text": LiquidTemplate(page.text + TEXT_BOTTOM, f"{content.name} (text)", html=False),
         "html": LiquidTemplate(html, f"{content.name} (HTML)", html=True),
     }
+
+
+def _size(content: Content) -> str | None:
+    if content.channel is not Channel.POSTCARD:
+        return None
+    front, back = (
+        size_of(content.body, f"{content.name} (front)"),
+        size_of(content.back or "", f"{content.name} (back)"),
+    )
+    if front != back:
+        raise InvalidTemplate(f"{content.name}: the front is a {front}, the back a {back}.", where="back")
+    return front
 
 
 def _postcard_parts(content: Content) -> dict[str, LiquidTemplate]:

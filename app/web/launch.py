@@ -10,9 +10,21 @@ from sqlalchemy.orm import Session
 from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from app.web.remembered import forget, remembered
-from campaigns import channel_plan, forecast, lifecycle, preflight, samples, scheduling, trial_sends
+from campaigns import (
+    channel_plan,
+    forecast,
+    lifecycle,
+    postcard_proofs,
+    preflight,
+    proofs,
+    samples,
+    scheduling,
+    trial_sends,
+)
 from campaigns.channel_plan import Urgency
 from campaigns.classes import policy
+from campaigns.postcard_sizes import SIZES
+from campaigns.proofs import ProofFile
 from campaigns.rendering import Rendered
 from campaigns.schemas import CampaignIn
 from outreach import clock, problems
@@ -91,6 +103,15 @@ def show_message(session: SessionDep, _: Reader, key: Key, customer_id: Customer
     made = samples.as_received(session, campaign=campaign, person=person, channel=channel, now=now)
     html = _part_of(made.rendered, part) if made.rendered else ""
     return HTMLResponse(html, headers={"Content-Security-Policy": MESSAGE_POLICY, "X-Frame-Options": "SAMEORIGIN"})
+
+
+@router.get("/campaigns/{key}/proof/{customer_id}/{file}")
+def show_proof(session: SessionDep, _: Reader, key: Key, customer_id: CustomerId, file: ProofFile) -> Response:
+    """Return one person's postcard as it will be printed: both sides as PDF, or one as a picture."""
+    campaign = lifecycle.find(session, key)
+    person = samples.person(session, campaign=campaign, customer_id=customer_id)
+    made = proofs.proof(session, campaign=campaign, person=person, file=file, now=clock.now(session))
+    return Response(made, media_type=file.media_type)
 
 
 @router.post("/campaigns/{key}/test")
@@ -240,6 +261,8 @@ def _launch_page(
         received=received,
         prices={channel.value: float(price) for channel, price in channel_plan.prices().items()},
         trials=trial_sends.newest(session, campaign.key),
+        drawn=postcard_proofs.available(),
+        sizes=SIZES,
         said=said,
         mistake=mistake,
         sent=sent or Sent(),

@@ -157,6 +157,10 @@ class PostcardEnvelope:
     notice_class: NoticeClass
     size: str = "4x6"
 
+    def __post_init__(self) -> None:
+        if self.size != "4x6" and self.to.country.upper() != "US":
+            raise InvalidInput(f"A {self.size} postcard goes to the United States only; 4x6 goes everywhere.")
+
 
 E_contra = TypeVar("E_contra", contravariant=True)
 
