@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from app import answers, health, metrics
 from app.error_shape import ERRORS
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
-from app.web import customer_pages, routes, survey_pages
+from app.web import customer_pages, importing, routes, survey_pages
 from app.web.files import STATIC, Files
 from campaigns import api as campaigns
 from campaigns import controls_api as sending
@@ -21,10 +21,11 @@ from outreach.security import check_secret_key
 from outreach.settings import get_settings
 from segments import api as segments
 from webhooks import api as inbound
-from webhooks import connectors_api, inbound_api, outgoing_api, responses_api
+from webhooks import connectors_api, customers_api, inbound_api, outgoing_api, responses_api
 
 BODY_BYTES = 2 * 1024 * 1024
 EMAIL_BYTES = 30 * 1024 * 1024  # an email with its attachments; the other webhooks set their own, lower bound
+IMPORT_BYTES = importing.MOST_BYTES + 64 * 1024  # the form around the file
 
 
 def create_app() -> FastAPI:
@@ -51,9 +52,11 @@ def create_app() -> FastAPI:
     application.include_router(inbound_api.router, max_body_size=BODY_BYTES)
     application.include_router(connectors_api.router, max_body_size=BODY_BYTES)
     application.include_router(responses_api.router, max_body_size=BODY_BYTES)
+    application.include_router(customers_api.router, max_body_size=BODY_BYTES)
     application.include_router(outgoing_api.router, max_body_size=BODY_BYTES)
     application.include_router(customer_pages.router, max_body_size=BODY_BYTES)
     application.include_router(survey_pages.router, max_body_size=BODY_BYTES)
+    application.include_router(importing.router, max_body_size=IMPORT_BYTES)
     for pages in routes.ROUTERS:
         application.include_router(pages, max_body_size=BODY_BYTES)
     application.mount("/static", Files(directory=STATIC), name="static")
@@ -67,4 +70,6 @@ def create_app() -> FastAPI:
 
 
 def _largest_body(path: str) -> int:
+    if path == "/import":
+        return IMPORT_BYTES
     return EMAIL_BYTES if path.startswith("/webhooks/") else BODY_BYTES

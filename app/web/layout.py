@@ -50,6 +50,7 @@ AREAS: tuple[Area, ...] = (
     Area("/segments", "Segments", "filter", Permission.SEGMENTS_READ, "Set up"),
     Area("/templates", "Templates", "file-text", Permission.CAMPAIGNS_READ, "Set up"),
     Area("/playbooks", "Playbooks", "book-open", Permission.CAMPAIGNS_READ, "Set up"),
+    Area("/import", "Import", "upload", Permission.IMPORTS_RUN, "Set up"),
     Area("/connectors", "Help desks", "plug", Permission.WEBHOOKS_READ, "Set up"),
     Area("/webhooks-out", "Webhooks out", "webhook", Permission.WEBHOOKS_READ, "Set up"),
     Area("/operators", "Operators", "users-round", Permission.OPERATORS_MANAGE, "Look after"),

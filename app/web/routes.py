@@ -7,6 +7,7 @@ from app.web import (
     campaigns,
     connectors,
     events,
+    first_run,
     inbox,
     launch,
     operators,
@@ -24,6 +25,7 @@ from app.web import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     signing_in.router,
+    first_run.router,
     problems.router,
     scope.router,
     launch.router,

@@ -1,4 +1,4 @@
-"""Signing in and out, and the way from `/` to the board."""
+"""Signing in and out."""
 
 from typing import Annotated
 
@@ -24,12 +24,6 @@ Anybody = Annotated[Actor, Depends(requires(Permission.SESSION_OWN))]
 Next = Annotated[str, Query(alias="next", max_length=2000)]
 
 WRONG = "Address or password is wrong, or there were too many tries; wait a few minutes."
-
-
-@router.get("/", dependencies=[Depends(requires(Permission.SESSION_OWN))])
-def start() -> Response:
-    """Lead to the board."""
-    return see_other("/problems")
 
 
 @router.get("/sign-in", dependencies=[Depends(public("this is how one signs in"))])
