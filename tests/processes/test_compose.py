@@ -29,8 +29,8 @@ def example_settings() -> dict[str, str]:
 
 
 def test_services_are_those_that_operations_describes() -> None:
-    assert set(SERVICES) == {"migrate", "api", "worker", "beat", "postgres", "redis", "mail"}
-    assert set(OURS) == {"migrate", "api", "worker", "beat"}
+    assert set(SERVICES) == {"migrate", "api", "worker", "worker-urgent", "beat", "postgres", "redis", "mail"}
+    assert set(OURS) == {"migrate", "api", "worker", "worker-urgent", "beat"}
     assert [name for name, service in SERVICES.items() if service.get("profiles")] == ["mail"]
 
 
