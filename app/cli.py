@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from app.commands import (
     campaigns,
+    customers,
     demo,
     health,
     imports,
@@ -46,6 +47,7 @@ application.add_typer(health.commands, name="health")
 application.add_typer(people.operator_commands, name="operator")
 application.add_typer(people.key_commands, name="key")
 application.add_typer(inbox.commands, name="inbox")
+application.add_typer(customers.commands, name="customer")
 application.add_typer(webhooks.inbound_commands, name="inbound")
 application.add_typer(webhooks.outgoing_commands, name="webhook")
 

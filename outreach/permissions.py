@@ -19,6 +19,7 @@ class Permission(StrEnum):
     CAMPAIGNS_APPROVE = "campaigns.approve"
     CUSTOMERS_READ = "customers.read"
     CUSTOMERS_WRITE = "customers.write"
+    CUSTOMERS_ERASE = "customers.erase"  # hand out or erase everything about a person
     IMPORTS_RUN = "imports.run"
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_REPLAY = "webhooks.replay"
@@ -50,6 +51,7 @@ _ADDED_BY_ROLE: dict[Role, frozenset[Permission]] = {
     Role.APPROVER: frozenset(
         {
             Permission.CAMPAIGNS_APPROVE,
+            Permission.CUSTOMERS_ERASE,
             Permission.IMPORTS_RUN,
             Permission.WEBHOOKS_REPLAY,
             Permission.AUDIT_READ,

@@ -90,7 +90,7 @@ def page(
     """Render a page, or a fragment, for whoever is signed in."""
     now = clock.now(session)
     waiting = remembered(("inbox waiting",), lambda: conversations.waiting(session, now=now), at_least=INBOX_SECONDS)
-    return bare_page(request, template, status=status, actor=actor, now=now, waiting=waiting, **values)
+    return bare_page(request, template, status=status, actor=actor, now=now, inbox_waiting=waiting, **values)
 
 
 def bare_page(
@@ -123,7 +123,7 @@ def rendered(request: Request, template: str, *, now: datetime | None, actor: Ac
                 "organisation": get_settings().organisation,
                 "now": now,
                 "mistake": None,
-                "waiting": 0,
+                "inbox_waiting": 0,
                 **values,
             }
         )

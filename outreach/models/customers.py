@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, func, literal_column, text
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
 from outreach.vocabulary import Channel, NoticeClass, SuppressionReason
@@ -33,7 +33,15 @@ class Customer(Base):
     erased_at: Mapped[datetime | None]
 
     # Small, so that every audience can afford to leave out the erased.
-    __table_args__ = (Index("ix_customers_erased", "id", postgresql_where=text("erased_at IS NOT NULL")),)
+    __table_args__ = (
+        Index("ix_customers_erased", "id", postgresql_where=text("erased_at IS NOT NULL")),
+        # For those who know the beginning of a name, whatever the collation.
+        Index(
+            "ix_customers_name",
+            func.lower(literal_column("name")).label("lower_name"),
+            postgresql_ops={"lower_name": "text_pattern_ops"},
+        ),
+    )
 
 
 class Suppression(Base):

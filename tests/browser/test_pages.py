@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import urllib3
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from campaigns.sweeps import plan_all
 from outreach import clock
@@ -41,6 +42,12 @@ PAGES = {
     "/campaigns/C-1/launch/plans": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/account": Permission.CAMPAIGNS_READ,
     "/campaigns/C-1/people?state=owed": Permission.CUSTOMERS_READ,
+    "/inbox": Permission.CUSTOMERS_READ,
+    "/inbox?view=all": Permission.CUSTOMERS_READ,
+    "/inbox/1": Permission.CUSTOMERS_READ,
+    "/customers": Permission.CUSTOMERS_READ,
+    "/customers?q=c-": Permission.CUSTOMERS_READ,
+    "/customers/c-1": Permission.CUSTOMERS_READ,
 }
 FRAGMENTS = ("/growth", "/proposals", "/checks", "/plans")
 WHOLE = [path for path in PAGES if not path.endswith(FRAGMENTS)]
@@ -78,10 +85,30 @@ def installed(database: str) -> Iterator[str]:
     with transaction() as session:
         session.execute(text("UPDATE messages SET delivery = 'bounced', delivery_detail = :words"),
                         {"words": HOSTILE_TEXT})  # fmt: skip
+        others_write(session)
     for role in Role:
         an_operator(f"{role}@example.com", role)
     with serving() as url:
         yield url
+
+
+def others_write(session: Session) -> None:
+    """Let operators, providers and rules write hostile words about the customers, too."""
+    for statement in (
+        """INSERT INTO operator_answers (id, response_id, customer_id, channel, address, subject, text, written_by,
+                                         written_at, due_at, detail, state)
+           SELECT gen_random_uuid(), id, customer_id, 'email', :words, :words, :words, :words, now(), now(), :words,
+                  'rejected' FROM responses""",
+        """INSERT INTO consents (customer_id, channel, allowed, acted_at, source, wording)
+           SELECT id, 'postcard', false, now(), :words, :words FROM customers WHERE id <= 3""",
+        """INSERT INTO audience_changes (segment_id, customer_id, to_grade, reason, version, at)
+           SELECT segment_id, customer_id, 'likely', :words, 1, now() FROM audience_members""",
+        """INSERT INTO delivery_events (message_id, key, kind, at, provider, detail)
+           SELECT id, 'b', 'bounced', now(), 'sendgrid', :words FROM messages""",
+        "UPDATE messages SET sent_at = now()",
+        "UPDATE customers SET attributes = jsonb_build_object(cast(:words AS text), cast(:words AS text))",
+    ):
+        session.execute(text(statement), {"words": HOSTILE_TEXT} if ":words" in statement else {})
 
 
 def test_no_page_has_a_serious_fault_for_assistive_technology(installed: str, open_page: Callable[..., Any]) -> None:

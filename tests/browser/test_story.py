@@ -19,7 +19,7 @@ from outreach.vocabulary import Channel, Role
 from segments.tasks import sweep_segments
 from tests.browser.conftest import an_operator, serving, sign_in
 from tests.installation import Installation, until
-from webhooks.tasks import apply_inbox
+from webhooks.tasks import apply_inbox, send_answers
 
 PEOPLE, HOLDERS = 600, 150
 _COMPANY = text("""
@@ -82,7 +82,7 @@ def test_the_whole_job_from_the_report_to_the_check_in(
     ada, ben, url = open_page(), open_page(), installation.url
 
     # Ada reports it.
-    sign_in(ada, url, "ada@example.com")
+    sign_in(ada, url, "ada@example.com", then="/problems")
     assert ada.get_by_text("No problems yet").is_visible()
     ada.get_by_role("link", name="Report a problem").first.click()
     ada.get_by_label("What is wrong").fill("A line is missing in the instructions")
@@ -140,6 +140,29 @@ def test_the_whole_job_from_the_report_to_the_check_in(
     assert ben.locator(".funnel li").filter(has_text="Delivered").locator("b").inner_text() == str(HOLDERS)
     ben.get_by_role("link", name="The account").click()
     ben.get_by_text("It adds up").wait_for()
+
+    # Somebody asks back; Ada answers in the inbox, and the answer arrives.
+    asked = {"channel": "email", "to": "ann.7@example.com", "text": "When exactly do the new instructions come?"}
+    installation.sandbox("reply", asked)
+    installation.wait_until_idle()
+    apply_inbox()
+    ada.goto(f"{url}/inbox")
+    ada.get_by_role("link", name="Ann Number7").click()
+    ada.get_by_text("When exactly do the new instructions come?").wait_for()
+    ada.get_by_label("Your answer").fill("Next Friday, by post.")
+    ada.get_by_role("button", name="Send and mark handled").click()
+    ada.get_by_text("Your answer is on its way.").wait_for()
+    send_answers()
+    installation.wait_until_idle()
+    apply_inbox()
+    ada.reload()
+    assert "Delivered" in ada.locator(".turn-answer").inner_text()
+    received = installation.sandbox("accepted?to=ann.7@example.com&limit=1")["accepted"][0]
+    assert "Next Friday, by post." in str(received)
+    ada.get_by_role("complementary").get_by_role("link", name="Ann Number7").click()
+    ada.get_by_role("heading", name="What they would receive today").wait_for()
+    story = ada.locator(".timeline").inner_text()
+    assert all(words in story for words in ("Next Friday, by post.", "When exactly", "Ordered", "Delivered"))
 
     # Ada resolves it, Ben approves the news; days later everybody is asked how it is going.
     ada.goto(f"{url}/problems/P-1")

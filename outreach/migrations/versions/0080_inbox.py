@@ -1,4 +1,4 @@
-"""The inbox: who looks after a response, until when it is put aside, and what operators write back"""
+"""The inbox: who looks after a response, until when it is put aside, what operators write back; customers by name"""
 
 from alembic import op
 
@@ -22,6 +22,7 @@ def upgrade() -> None:
     op.execute("CREATE INDEX ix_responses_waiting ON responses (id) WHERE handled_at IS NULL")
     op.execute("CREATE INDEX ix_responses_intent ON responses (intent, id)")
     op.execute("CREATE INDEX ix_responses_sender ON responses (sender, id) WHERE customer_id IS NULL")
+    op.execute("CREATE INDEX ix_customers_name ON customers (lower(name) text_pattern_ops)")
     op.execute(f"""
 CREATE TABLE operator_answers (
     id uuid NOT NULL,
@@ -57,5 +58,5 @@ CREATE TABLE operator_answers (
 def downgrade() -> None:
     """Undo the change."""
     op.execute("DROP TABLE operator_answers")
-    op.execute("DROP INDEX ix_responses_sender, ix_responses_intent, ix_responses_waiting")
+    op.execute("DROP INDEX ix_customers_name, ix_responses_sender, ix_responses_intent, ix_responses_waiting")
     op.execute("ALTER TABLE responses DROP COLUMN snoozed_until, DROP COLUMN assigned_to")
