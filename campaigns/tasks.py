@@ -10,6 +10,7 @@ from campaigns.envelopes import sender_for
 from campaigns.programmes import sweeps as programmes
 from campaigns.reconcile import reconcile
 from campaigns.sweeps import sweep
+from campaigns.withdrawing import withdraw
 from outreach.vocabulary import Channel
 
 
@@ -63,8 +64,9 @@ def dispatch_postcard_urgent() -> None:
 
 @shared_task(name="campaigns.reconcile")
 def reconcile_channels() -> None:
-    """Settle what is in doubt on every channel."""
+    """Settle what is in doubt on every channel, and take back what was cancelled."""
     for channel in Channel:
+        withdraw(sender_for(channel))
         reconcile(channel=channel, sender=sender_for(channel))
 
 

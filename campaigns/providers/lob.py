@@ -7,7 +7,7 @@ import base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import orjson
@@ -91,6 +91,21 @@ class Lob:
             return LookUp(Search.UNABLE, detail=str(error))
         except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
             return LookUp(Search.UNABLE, detail="the answer could not be read")
+
+    def withdraw(self, provider_id: str) -> Outcome:
+        """Cancel a postcard that is not printed yet; REJECTED where it is too late."""
+        try:
+            answer = self._transport.call(
+                "DELETE", f"/v1/postcards/{quote(provider_id, safe='')}", headers=self._headers
+            )
+        except NotSentError:
+            return Outcome.REFUSED
+        except MaybeSentError:
+            return Outcome.UNKNOWN
+        if answer.status == 200:
+            return Outcome.ACCEPTED
+        # 404: deleted by somebody else, or never there. Either way nothing can be taken back.
+        return Outcome.REJECTED if answer.status in {404, 422} else Outcome.REFUSED
 
     def check(self) -> list[str]:
         """Return what is wrong with the settings."""
