@@ -5,6 +5,7 @@ joiners) and touches nothing that is there. Everybody gets a notice row, also th
 reason. Planning never calls a provider.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -151,16 +152,18 @@ def plan_slice(
     after: int = 0,
     slice_size: int = 20_000,
     source: str | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Planned:
     """Write the missing notices of up to `slice_size` recipients after customer id `after`, and their messages.
 
     A resolution also names the cleared, as skipped, so that its account shows why they hear nothing. `source` is
-    SQL that yields the recipients where neither the audience nor a due check-in says who they are (programmes).
+    SQL that yields the recipients where neither the audience nor a due check-in says who they are (programmes), and
+    `given` what it asks for.
     """
     if source is None:
         source = _CHECK_INS_DUE if campaign.kind == CampaignKind.CHECK_IN else _AUDIENCE
     shared = policy(campaign.notice_class).shared_address
-    parameters = _parameters(campaign, now, after, slice_size)
+    parameters = {**_parameters(campaign, now, after, slice_size), **(given or {})}
     bound = bound_channels(campaign)
     signatures = signatures_of(session, source, parameters) if bound else []
     slots = slots_of(signatures, bound, due_at=parameters["due_at"])

@@ -31,14 +31,15 @@ ORDER BY customer_id LIMIT :most
 """)
 _TOLD = text(f"SELECT DISTINCT customer_id FROM ({RESOLVED}) AS told")
 _CANDIDATES = """unnest(cast(:customers AS bigint[]), cast(:subjects AS bigint[]), cast(:starts AS date[]),
-    cast(:sinces AS date[])) AS e(customer_id, subject_id, anchor_date, scheduled_through)"""
+    cast(:sinces AS date[]), cast(:zones AS text[]), cast(:countries AS text[]))
+    AS e(customer_id, subject_id, anchor_date, scheduled_through, zone, country)"""
 _FIRST = text(f"""
 SELECT c.external_id AS number, c.name, min(at.due_at) AS due_at
-{moments_of(_CANDIDATES)}
+{moments_of(_CANDIDATES)} JOIN customers c ON c.id = e.customer_id
 WHERE at.due_at >= :now GROUP BY c.id ORDER BY min(at.due_at), c.id LIMIT :named
 """)
 _BY_DAY = text(f"""
-SELECT greatest(cast(at.due_at AT TIME ZONE place.zone AS date), cast(:today AS date)) AS day, count(*) AS total
+SELECT greatest(cast(at.due_at AT TIME ZONE e.zone AS date), cast(:today AS date)) AS day, count(*) AS total
 {moments_of(_CANDIDATES)}
 WHERE at.due_at < :until GROUP BY 1
 """)
@@ -88,14 +89,15 @@ def outlook(
     people: list[Person] = []
     if rows:
         through = now.date() + timedelta(days=DAYS + 1)
-        groups = {(row.anchor, row.country, row.since) for row in rows}
+        starts = {(row.anchor, row.since) for row in rows}
         parameters: dict[str, Any] = {
-            **rounds_of(definition.schedule, groups, through),
-            **places_of(session, sorted({row.customer_id for row in rows})),
+            **rounds_of(definition.schedule, starts, through, countries=[row.country for row in rows]),
             "customers": [row.customer_id for row in rows],
             "subjects": [row.subject_id for row in rows],
             "starts": [row.anchor for row in rows],
             "sinces": [row.since for row in rows],
+            "zones": [row.zone for row in rows],
+            "countries": [row.country for row in rows],
             "now": now, "today": now.date(), "until": now + timedelta(days=DAYS), "named": NAMED,
         }  # fmt: skip
         _add(days, {row.day: row.total * every for row in session.execute(_BY_DAY, parameters)})

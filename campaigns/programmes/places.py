@@ -1,5 +1,6 @@
 """Where customers live: the time zone of each, worked out once per distinct wording and joined in SQL."""
 
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,16 +14,21 @@ PLACES = """unnest(cast(:place_zones AS text[]), cast(:place_countries AS text[]
     AS place(given, country, zone)"""
 AT_PLACE = "place.given = coalesce(c.time_zone, '') AND place.country = coalesce(c.country, '')"
 
-_DISTINCT = text("""
-SELECT DISTINCT coalesce(c.time_zone, '') AS given, coalesce(c.country, '') AS country
-FROM customers c WHERE c.id = ANY(cast(:customers AS bigint[]))
-""")
+_OF_THESE = "SELECT unnest(cast(:customers AS bigint[])) AS customer_id"
 _usable: WeakKeyDictionary[Engine, frozenset[str]] = WeakKeyDictionary()
 
 
-def places_of(session: Session, customers: list[int]) -> dict[str, Any]:
-    """Return what a statement with `PLACES` needs for these customers."""
-    rows = session.execute(_DISTINCT, {"customers": customers}).all()
+def places_of(
+    session: Session, customers: list[int] | str, parameters: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what a statement with `PLACES` needs for these customers: ids, or SQL that yields `customer_id`."""
+    source = customers if isinstance(customers, str) else _OF_THESE
+    given = dict(parameters or {}) if isinstance(customers, str) else {"customers": customers}
+    rows = session.execute(
+        text(f"""SELECT DISTINCT coalesce(c.time_zone, '') AS given, coalesce(c.country, '') AS country
+                 FROM ({source}) AS who JOIN customers c ON c.id = who.customer_id"""),
+        given,
+    ).all()
     usable = _zones_of_the_server(session)
     return {
         "place_zones": [row.given for row in rows],

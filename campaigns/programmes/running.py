@@ -1,7 +1,7 @@
 """Push due rows one step on: judge who may be spoken to now, write the notices, wait, and branch; slice by slice.
 
-A slice is one transaction of a constant number of statements. `telling` marks the rows whose notice is being
-written; nobody else ever sees it.
+A slice is one transaction of a constant number of statements, which name their rows by id: an index over a passing
+state would fill with the entries of those that have passed.
 """
 
 from datetime import datetime, timedelta
@@ -64,21 +64,24 @@ RETURNING d.id
 
 _ENDS = "('left_programme', 'superseded', 'problem_open')"
 
-_ADVANCE = text("""
-UPDATE programme_dues d SET state = 'open', step = d.step + 1, wake_at = :now,
-       started_at = coalesce(d.started_at, :now),
+# By the key of each notice, however many its campaign has: OFFSET 0 holds the planner to it where statistics are old.
+_SAID = """(SELECT d.id AS due_id, n.id, n.campaign_id, n.customer_id, n.state, n.reason
+    FROM programme_dues d CROSS JOIN LATERAL (
+        SELECT * FROM notices n WHERE n.campaign_id = :campaign_id AND n.customer_id = d.customer_id
+                                  AND n.occurrence = d.id OFFSET 0) n
+    WHERE d.id = ANY(cast(:told AS bigint[])))"""
+
+_ADVANCE = text(f"""
+UPDATE programme_dues d SET step = d.step + 1, wake_at = :now, started_at = coalesce(d.started_at, :now),
        campaign_id = CASE WHEN n.state IN ('owed', 'held_out') THEN n.campaign_id ELSE d.campaign_id END,
        reason = CASE WHEN n.state = 'skipped' THEN n.reason ELSE d.reason END
-FROM notices n
-WHERE d.state = 'telling' AND n.campaign_id = :campaign_id AND n.customer_id = d.customer_id AND n.occurrence = d.id
+FROM {_SAID} AS n WHERE d.id = n.due_id
 """)
 
-_ASKED = text("""
+_ASKED = text(f"""
 INSERT INTO survey_asks (survey_id, customer_id, notice_id, campaign_id, problem_id, asked_at)
 SELECT :survey_id, n.customer_id, n.id, n.campaign_id, :problem_id, :now
-FROM programme_dues d JOIN notices n
-  ON n.campaign_id = :campaign_id AND n.customer_id = d.customer_id AND n.occurrence = d.id
-WHERE d.state = 'telling' AND n.state = 'owed'
+FROM {_SAID} AS n WHERE n.state = 'owed'
 ON CONFLICT (notice_id) DO NOTHING
 """)
 
@@ -101,8 +104,13 @@ DUE_NOW = """
                 ELSE coalesce(m.evidence_items, '{}') END AS evidence_items,
            coalesce(m.evidence_orders, '{}') AS evidence_orders, coalesce(m.evidence_tickets, '{}') AS evidence_tickets
     FROM programme_dues d JOIN programme_versions v ON v.id = d.version_id
-    LEFT JOIN audience_members m ON m.segment_id = :segment_id AND m.customer_id = d.customer_id
-    WHERE d.state = 'telling' AND d.customer_id > :after ORDER BY d.customer_id LIMIT :slice"""
+    LEFT JOIN LATERAL (SELECT a.grade, a.evidence_items, a.evidence_orders, a.evidence_tickets FROM audience_members a
+                       WHERE a.segment_id = :segment_id AND a.customer_id = d.customer_id LIMIT 1) m ON true
+    WHERE d.id = ANY(cast(:told AS bigint[])) AND d.customer_id > :after ORDER BY d.customer_id LIMIT :slice"""
+# Without a notice there is nobody to tell any more (the customer was removed meanwhile): on to the end.
+_NOBODY = text("""
+UPDATE programme_dues d SET step = :end WHERE d.id = ANY(cast(:told AS bigint[])) AND d.step = :step
+""")
 
 
 def push(
@@ -192,18 +200,13 @@ def _speak(
     told = _judge(session, programme, definition, step, survey, campaign, ids, now)
     if not told:
         return
-    planning.plan_slice(session, campaign=campaign, now=now, slice_size=told + 1, source=DUE_NOW)
+    given = {"told": told}
+    planning.plan_slice(session, campaign=campaign, now=now, slice_size=len(told) + 1, source=DUE_NOW, given=given)
     if survey is not None:
-        session.execute(
-            _ASKED,
-            {"survey_id": survey.id, "campaign_id": campaign.id, "problem_id": campaign.problem_id, "now": now},
-        )
-    session.execute(_ADVANCE, {"campaign_id": campaign.id, "now": now})
-    # Without a notice there is nobody to tell any more (the customer was removed meanwhile): on to the end.
-    session.execute(
-        text("UPDATE programme_dues SET state = 'open', step = :end WHERE state = 'telling'"),
-        {"end": len(definition.steps)},
-    )
+        of = {"survey_id": survey.id, "campaign_id": campaign.id, "problem_id": campaign.problem_id, "now": now}
+        session.execute(_ASKED, given | of)
+    session.execute(_ADVANCE, given | {"campaign_id": campaign.id, "now": now})
+    session.execute(_NOBODY, given | {"step": number, "end": len(definition.steps)})
 
 
 def _judge(
@@ -215,9 +218,12 @@ def _judge(
     campaign: Campaign,
     ids: list[int],
     now: datetime,
-) -> int:
-    """Decide on each row: speak, hold, pass over this step, or end; returns for how many a notice is to be written."""
-    rows = session.execute(
+) -> list[int]:
+    """Decide on each row: speak, hold, pass over this step, or end; returns those for which a notice is to be written.
+
+    They stay locked as they are, so that nobody ends or edits meanwhile what is about to be said.
+    """
+    told = session.scalars(
         text(_verdicts(programme, definition, step, survey)),
         {
             "ids": ids,
@@ -227,8 +233,8 @@ def _judge(
             "hold": HOLD,
             "now": now,
         },
-    ).all()
-    return sum(row.verdict == "tell" for row in rows)
+    )
+    return list(told)
 
 
 def _verdicts(programme: Programme, definition: Definition, step: Message | Ask, survey: Survey | None) -> str:
@@ -254,6 +260,7 @@ WITH judged AS MATERIALIZED (
     SELECT d.id, d.customer_id, CASE {" ".join(cases)} ELSE 'tell' END AS verdict
     FROM programme_dues d JOIN enrolments e ON e.id = d.enrolment_id
     WHERE d.id = ANY(cast(:ids AS bigint[])) AND d.state = 'open'
+    FOR NO KEY UPDATE OF d
 ), settled AS MATERIALIZED (
     SELECT id, customer_id, verdict, row_number() OVER (PARTITION BY customer_id, verdict = 'tell' ORDER BY id) AS place
     FROM judged
@@ -262,18 +269,19 @@ WITH judged AS MATERIALIZED (
     SELECT :campaign_id, customer_id, id, 'likely', 'skipped', verdict, :now, :now FROM settled
     WHERE verdict NOT IN ('tell', 'hold', 'left_programme')
     ON CONFLICT (campaign_id, customer_id, occurrence) DO NOTHING
+), moved AS (
+    UPDATE programme_dues d
+    SET state = CASE WHEN s.verdict IN {_ENDS} THEN CASE WHEN d.campaign_id IS NULL THEN 'skipped' ELSE 'done' END
+                     ELSE d.state END,
+        finished_at = CASE WHEN s.verdict IN {_ENDS} THEN cast(:now AS timestamptz) END,
+        step = CASE WHEN s.verdict IN ('answered', 'asked_recently', 'survey_closed') THEN d.step + 1 ELSE d.step END,
+        wake_at = CASE WHEN s.verdict = 'hold' THEN cast(:now AS timestamptz) + cast(:hold AS interval)
+                       ELSE d.wake_at END,
+        held_since = CASE WHEN s.verdict = 'hold' THEN coalesce(d.held_since, :now) ELSE d.held_since END,
+        reason = CASE WHEN s.verdict = 'hold' THEN d.reason ELSE s.verdict END
+    FROM settled s WHERE s.id = d.id AND s.verdict <> 'tell'
 )
-UPDATE programme_dues d
-SET state = CASE WHEN s.verdict = 'tell' THEN 'telling'
-                 WHEN s.verdict IN {_ENDS} THEN CASE WHEN d.campaign_id IS NULL THEN 'skipped' ELSE 'done' END
-                 ELSE d.state END,
-    finished_at = CASE WHEN s.verdict IN {_ENDS} THEN cast(:now AS timestamptz) END,
-    step = CASE WHEN s.verdict IN ('answered', 'asked_recently', 'survey_closed') THEN d.step + 1 ELSE d.step END,
-    wake_at = CASE WHEN s.verdict = 'hold' THEN cast(:now AS timestamptz) + cast(:hold AS interval) ELSE d.wake_at END,
-    held_since = CASE WHEN s.verdict = 'hold' THEN coalesce(d.held_since, :now) ELSE d.held_since END,
-    reason = CASE WHEN s.verdict IN ('tell', 'hold') THEN d.reason ELSE s.verdict END
-FROM settled s WHERE s.id = d.id AND (s.verdict <> 'tell' OR s.place = 1)
-RETURNING s.verdict"""
+SELECT id FROM settled WHERE verdict = 'tell' AND place = 1"""
 
 
 def _leave_by_event(session: Session, definition: Definition, ids: list[int], now: datetime) -> None:

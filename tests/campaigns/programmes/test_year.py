@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from campaigns import ledger
 from campaigns.programmes import verbs
+from campaigns.programmes.due import AHEAD
 from campaigns.programmes.sweeps import sweep
 from campaigns.surveys import writing
 from outreach.db import transaction
@@ -139,7 +140,7 @@ def every_check_in_was_sent_or_has_its_reason(session: Session) -> None:
     for customer, zone in zones.items():
         entered = START.astimezone(ZoneInfo(zone)).date()
         months = 1
-        while (day := _month_later(entered, months)) <= (END + days(40)).date():
+        while (day := _month_later(entered, months)) <= (END + AHEAD + days(5)).date():
             expected[customer, day.year * 10_000 + day.month * 100 + day.day] += 1
             months += 1
     rows = session.execute(
