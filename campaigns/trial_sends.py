@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from campaigns import lifecycle, samples
 from campaigns.context import Recipient, customer_words
-from campaigns.envelopes import Unrenderable, sender_for
+from campaigns.envelopes import Sender, Unrenderable, sender_for
 from campaigns.providers.base import EmailEnvelope
 from outreach import audit, clock
 from outreach.db import transaction
@@ -58,6 +58,11 @@ def send_trial(key: str, *, customer_id: int, channel: Channel, address: str, ac
         )  # fmt: skip
         content = sender.content(session, campaign.template_key, campaign.template_version)
         envelope: Any = sender.envelope(recipient, variables, content, person.locale, campaign.notice_class)
+    return hand_over(sender, envelope, subject=key, actor=actor)
+
+
+def hand_over(sender: Sender, envelope: Any, *, subject: str, actor: str) -> str:
+    """Give one test to the provider, with no transaction open, and write down what became of it."""
     if isinstance(envelope, Unrenderable):
         outcome = envelope.why
     else:
@@ -69,8 +74,8 @@ def send_trial(key: str, *, customer_id: int, channel: Channel, address: str, ac
         except OutreachError as error:
             outcome = error.message
     with transaction() as session:
-        detail = {"channel": channel.value, "outcome": outcome[:300]}
-        audit.record(session, actor=actor, action=ACTION, subject=key, detail=detail, now=clock.now(session))
+        detail = {"channel": sender.channel.value, "outcome": outcome[:300]}
+        audit.record(session, actor=actor, action=ACTION, subject=subject, detail=detail, now=clock.now(session))
     return outcome
 
 

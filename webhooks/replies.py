@@ -18,7 +18,7 @@ from outreach import clock, problems
 from outreach.errors import InvalidInput, NotFound
 from outreach.models import Customer, Message, Response, Ticket
 from outreach.vocabulary import CampaignKind, Channel, Intent
-from webhooks import reply_effects
+from webhooks import reply_effects, survey_digits
 from webhooks.intents import Understanding, understand
 from webhooks.providers.base import ParsedReply
 from webhooks.quoted_text import newest_words
@@ -71,7 +71,12 @@ def record(session: Session, *, reply: ParsedReply, inbound_event_id: int | None
     meaning = _meaning(reply, words, question_pending=asked)
     if (score := _survey_score(session, reply, match, meaning, now)) is not None:
         meaning = Understanding(Intent.ANSWER, False, score, "the survey that is pending")
-    return keep(
+    missed = None
+    if score is None and match is not None:
+        missed = survey_digits.off_scale(session, reply=reply, customer_id=match.customer_id, now=now)
+    if missed is not None:
+        meaning = Understanding(Intent.ANSWER, True, None, "a number off the scale of the survey that is pending")
+    response = keep(
         session,
         channel=reply.channel,
         sender=reply.sender,
@@ -81,6 +86,9 @@ def record(session: Session, *, reply: ParsedReply, inbound_event_id: int | None
         inbound_event_id=inbound_event_id,
         now=now,
     )
+    if response is not None and missed is not None:
+        survey_digits.tell_scale(session, response, missed, now=now)
+    return response
 
 
 def keep(

@@ -10,7 +10,14 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from campaigns.surveys.questions import Question, checked_questions, read_answers, score_in_text
+from campaigns.surveys.phrases import phrase
+from campaigns.surveys.questions import (
+    Question,
+    checked_questions,
+    is_bare_number,
+    read_answers,
+    score_in_text,
+)
 from outreach.errors import Conflict, NotFound
 from outreach.models import (
     Campaign,
@@ -157,6 +164,29 @@ def answer_by_text(session: Session, customer_id: int, text: str, now: datetime)
         answers[comment.key] = (None, words)
     _write(session, ask, message, answers, language=customer.locale, suspected_bot=False, now=now)
     return TextAnswer(ask.id, score, words, survey.key)
+
+
+@dataclass(frozen=True, slots=True)
+class OffScale:
+    """A bare number that the pending question does not know, and the words that say which it does."""
+
+    ask_id: int
+    words: str
+
+
+def off_the_scale(session: Session, customer_id: int, text: str, now: datetime) -> OffScale | None:
+    """Return what to say to a text message that is a number and nothing else, off the scale of the pending question."""
+    if not is_bare_number(text):
+        return None
+    pending = session.execute(_PENDING, {"customer_id": customer_id, "since": now - PENDING}).one_or_none()
+    if pending is None:
+        return None
+    ask, survey, _, customer = asked_in(session, pending.message_id)
+    first = questions_of(survey)[0]
+    closed = survey.state is SurveyState.CLOSED or (survey.closes_at is not None and survey.closes_at <= now)
+    if closed or first.kind != "score" or score_in_text(first, text) is not None:
+        return None
+    return OffScale(ask.id, phrase("off_scale", customer.locale).format(low=first.low, high=first.high))
 
 
 def _write(

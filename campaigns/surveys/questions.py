@@ -156,3 +156,9 @@ def score_in_text(question: Question, text: str) -> tuple[int, str | None] | Non
     if found[2] is not None and int(found[2]) != question.high:
         return None
     return int(found[1]), found[3].strip()[:LONGEST_WORDS] or None
+
+
+def is_bare_number(text: str) -> bool:
+    """Return whether a text message is a number and nothing else, as an answer to a question would be."""
+    plain = unicodedata.normalize("NFKC", text).strip(" \t\r\n.!")
+    return re.fullmatch(r"-?[0-9]{1,6}([.,][0-9]{1,3})?(\s*/\s*[0-9]{1,3})?", plain) is not None

@@ -83,17 +83,29 @@ class SurveyPreview:
 
 def look(session: Session, *, survey: Survey, language: str = "en") -> SurveyPreview:
     """Render a survey's messages with example facts in a language."""
-    base = get_settings().public_url.rstrip("/")
-    page = f"{base}/survey-test/{sign_link('survey-test', survey.key, expires_at=None)}"
-    questions, context = questions_of(survey), example_context()
-    context["links"] |= survey_links(questions, page)
-    context["survey"] = survey_words(questions, language)
-    newest = select(func.max(Template.version)).where(Template.key == survey.template_key).scalar_subquery()
+    page, context = trial_facts(survey, language)
     rows = session.scalars(
-        select(Template).where(Template.key == survey.template_key, Template.version == newest).order_by(Template.id)
+        select(Template)
+        .where(Template.key == survey.template_key, Template.version == newest_words(session, survey))
+        .order_by(Template.id)
     ).all()
     chosen: dict[str, Template] = {}
     for row in rows:
         if row.channel not in chosen or row.language == language:
             chosen[row.channel.value] = row
     return SurveyPreview({channel: preview(content_of(row), context) for channel, row in chosen.items()}, page)
+
+
+def trial_facts(survey: Survey, language: str) -> tuple[str, dict[str, Any]]:
+    """Return the page that tries a survey out, and example facts whose links lead there."""
+    base = get_settings().public_url.rstrip("/")
+    page = f"{base}/survey-test/{sign_link('survey-test', survey.key, expires_at=None)}"
+    questions, context = questions_of(survey), example_context()
+    context["links"] |= survey_links(questions, page)
+    context["survey"] = survey_words(questions, language)
+    return page, context
+
+
+def newest_words(session: Session, survey: Survey) -> int:
+    """Return the newest version of the words in which a survey is asked."""
+    return session.scalar(select(func.max(Template.version)).where(Template.key == survey.template_key)) or 1
