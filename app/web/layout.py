@@ -46,6 +46,8 @@ AREAS: tuple[Area, ...] = (
     Area("/problems", "Problems", "triangle-alert", Permission.PROBLEMS_READ),
     Area("/campaigns", "Campaigns", "megaphone", Permission.CAMPAIGNS_READ),
     Area("/programmes", "Programmes", "hourglass", Permission.CAMPAIGNS_READ),
+    Area("/surveys", "Surveys", "list-checks", Permission.CAMPAIGNS_READ),
+    Area("/customer-health", "Customer health", "activity", Permission.CUSTOMERS_READ),
     Area("/inbox", "Inbox", "inbox", Permission.CUSTOMERS_READ),
     Area("/segments", "Segments", "filter", Permission.SEGMENTS_READ, "Set up"),
     Area("/templates", "Templates", "file-text", Permission.CAMPAIGNS_READ, "Set up"),

@@ -1,0 +1,140 @@
+"""The pages of programmes, surveys and health as they meet people: assistive technology, a phone, each role."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+from sqlalchemy import text
+
+from campaigns.programmes import verbs
+from campaigns.programmes.sweeps import sweep
+from campaigns.surveys import writing
+from outreach import clock
+from outreach.db import transaction
+from outreach.permissions import Permission, permissions_of
+from outreach.vocabulary import ProgrammeKind, Role, SurveyKind
+from tests.browser.conftest import PASSWORD, an_operator, serving, sign_in
+from tests.browser.test_pages import HOSTILE_TEXT
+from tests.campaigns.programmes.people import at, customers, days, delivered, message, segment, survey
+
+PAGES = {
+    "/programmes": Permission.CAMPAIGNS_READ,
+    "/programmes/new": Permission.CAMPAIGNS_WRITE,
+    "/programmes/new?kind=after-resolution": Permission.CAMPAIGNS_WRITE,
+    "/programmes/p": Permission.CAMPAIGNS_READ,
+    "/programmes/p/edit": Permission.CAMPAIGNS_WRITE,
+    "/programmes/p/people?version=1&step=0": Permission.CUSTOMERS_READ,
+    "/programmes/p/steps": Permission.CAMPAIGNS_READ,
+    "/programmes/p/coming": Permission.CAMPAIGNS_READ,
+    "/surveys": Permission.CAMPAIGNS_READ,
+    "/surveys/new": Permission.CAMPAIGNS_WRITE,
+    "/surveys/s?by=segment": Permission.CAMPAIGNS_READ,
+    "/surveys/s/preview": Permission.CAMPAIGNS_READ,
+    "/customer-health": Permission.CUSTOMERS_READ,
+    "/customer-health/drops": Permission.CUSTOMERS_READ,
+    "/customer-health/tasks": Permission.CUSTOMERS_READ,
+    "/customer-health/rules": Permission.CUSTOMERS_READ,
+    "/customer-health/of/c-1": Permission.CUSTOMERS_READ,
+}
+WHOLE = [path for path in PAGES if not path.endswith(("/steps", "/coming"))]
+
+
+@pytest.fixture
+def lively(database: str) -> Iterator[str]:
+    """A programme under way whose survey was answered, and a score that fell; everybody writes hostile words."""
+    with transaction() as session:
+        now = clock.now(session)
+        start = now - days(80)
+        customers(session, 60, start)
+        segment(session, "all", start)
+        writing.make(session, key="s", name=HOSTILE_TEXT[:200], kind=SurveyKind.NPS, actor="test", now=start)
+        definition = {
+            "schedule": {"rrule": "FREQ=DAILY;INTERVAL=33", "hours": "0-23", "business_days": False},
+            "steps": [survey("s"), {"do": "wait", "days": 2}, {"do": "condition", "happened": "answered"}, message()],
+        }
+        made = verbs.make(
+            session, key="p", name=HOSTILE_TEXT[:200], kind=ProgrammeKind.CHECK_IN, segment="all", actor="test",
+            now=start, definition=definition,
+        )  # fmt: skip
+        verbs.activate(session, programme=made, actor="test", now=start)
+    for day in range(0, 81, 2):
+        sweep(at(start + days(day)))
+        with transaction() as session:
+            delivered(session, start + days(day))
+    with transaction() as session:
+        session.execute(
+            text("""WITH answered AS (
+                        UPDATE survey_asks SET answered_at = asked_at WHERE customer_id % 3 > 0 RETURNING *)
+                    INSERT INTO survey_answers (ask_id, survey_id, customer_id, question, score, words, channel,
+                                                language, answered_at)
+                    SELECT id, survey_id, customer_id, 'score', (customer_id * 7 + id) % 11, NULL, 'email', 'en',
+                           asked_at FROM answered
+                    UNION ALL SELECT id, survey_id, customer_id, 'comment', NULL, :words, 'email', 'en', asked_at
+                    FROM answered WHERE customer_id % 2 = 0"""),
+            {"words": HOSTILE_TEXT},
+        )
+        session.execute(
+            text("""INSERT INTO tickets (desk, external_id, customer_id, subject, opened_at)
+                    SELECT 'generic', 't-' || c.id || '-' || n, c.id, 'It drips', cast(:now AS timestamptz)
+                    FROM customers c, generate_series(1, 5) n WHERE c.id % 4 = 1"""),
+            {"now": now - days(1)},
+        )
+        session.execute(text("INSERT INTO customer_news (customer_id) SELECT id FROM customers"))
+        session.execute(text("UPDATE customers SET name = :words WHERE id % 5 = 0"), {"words": HOSTILE_TEXT})
+    sweep(at(now))
+    for role in Role:
+        an_operator(f"{role}@example.com", role)
+    with serving() as url:
+        yield url
+
+
+def test_no_page_has_a_serious_fault_for_assistive_technology(lively: str, open_page: Callable[..., Any]) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found: dict[str, list[str]] = {}
+    for scheme in ("light", "dark"):
+        page = open_page(scheme=scheme)
+        sign_in(page, lively, "approver@example.com")
+        for path in WHOLE:
+            page.goto(lively + path)
+            page.locator("main").get_by_text("Looking ahead…").wait_for(state="detached")
+            serious = [
+                f"{each['id']}: {each['nodes'][0]['html'][:150]} {each['nodes'][0].get('any', [{}])[:1]}"
+                for each in axe.run(page).response["violations"]
+                if each["impact"] in {"serious", "critical"}
+            ]
+            if serious:
+                found[f"{scheme} {path}"] = serious
+    assert found == {}
+
+
+def test_every_page_fits_a_phone_and_nothing_that_others_wrote_runs(lively: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(width=375)
+    sign_in(page, lively, "approver@example.com")
+    wide = []
+    for path in WHOLE:
+        page.goto(lively + path)
+        page.locator("main").get_by_text("Looking ahead…").wait_for(state="detached")
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            wide.append(path)
+        assert page.evaluate("window.ran") is None, path
+        assert page.locator("img[src=x]").count() == 0, path
+    assert wide == []
+    assert page.told == []
+
+
+def test_each_role_opens_its_pages_and_no_others(lively: str) -> None:
+    with urllib3.PoolManager(timeout=30) as pool:
+        for role in Role:
+            fields = {"email": f"{role}@example.com", "password": PASSWORD}
+            answer = pool.request(
+                "POST", f"{lively}/sign-in", fields=fields, encode_multipart=False, redirect=False,
+                headers={"Sec-Fetch-Site": "same-origin"},
+            )  # fmt: skip
+            browser = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
+            for path, permission in PAGES.items():
+                status = pool.request("GET", lively + path, headers=browser, redirect=False).status
+                assert status == (200 if permission in permissions_of(role) else 403), f"{role} {path}"
+        for path in PAGES:
+            answer = pool.request("GET", lively + path, headers={"Accept": "text/html"}, redirect=False)
+            assert (answer.status, answer.headers["Location"].partition("=")[0]) == (303, "/sign-in?next"), path
