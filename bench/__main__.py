@@ -20,6 +20,7 @@ _NOT_BENCHES = {
     "webhook_load",
     "__main__",
     "own_database",
+    "programme_year",
     "segment_questions",
 }
 

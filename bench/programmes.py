@@ -10,13 +10,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from bench import programme_year
 from bench.own_database import own_database
 from campaigns.programmes import due, verbs
 from campaigns.programmes.steps import parse_definition
@@ -62,21 +63,12 @@ WITH people AS (
 INSERT INTO audience_changes (segment_id, customer_id, to_grade, reason, version, at)
 SELECT :segment_id, id, 'likely', 'bench', 1, :now FROM people"""
 
-_SENT = """
-WITH due AS (
-    UPDATE chunks SET state = 'done', finished_at = :now WHERE state = 'ready' AND due_at <= :now RETURNING id
-), sent AS (
-    UPDATE messages m SET send_state = 'accepted', provider = 'bench', sent_at = :now, delivered_at = :now,
-           delivery = 'delivered', delivery_rank = 50
-    FROM due WHERE due.id = m.chunk_id AND m.send_state = 'queued' RETURNING m.notice_id
-)
-UPDATE notices SET state = 'delivered', settled_at = :now WHERE id IN (SELECT notice_id FROM sent)"""
-
 
 def run(size: str = "small") -> dict[str, Any]:
     """Measure and return the goals; `size` is small or full."""
     # A line per sweep would bury the measurements.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    os.environ["OUTREACH_CAP_PER_WEEK"] = str(programme_year.WEEKLY_CAP)
     with own_database():
         rows, goals = _due_rows(PEOPLE[size])
         year, more = _year(DAYS[size])
@@ -131,69 +123,59 @@ def _extend_all() -> None:
 
 
 def _plans(session: Session) -> None:
-    for key, kind in (("csat", SurveyKind.CSAT), ("nps", SurveyKind.NPS)):
+    for key, kind in (("csat", SurveyKind.CSAT), ("nps", SurveyKind.NPS), ("ces", SurveyKind.CES)):
         writing.make(session, key=key, name=key, kind=kind, actor="bench", now=START)
-    by_email = [{"channel": "email"}]
+    by_email, hours = [{"channel": "email"}], {"hours": "8-20"}
     for key, programme_kind, definition in (
         ("check-in", ProgrammeKind.CHECK_IN,
-         {"anchor": {"of": "delivery"}, "schedule": {"rrule": "FREQ=MONTHLY", "spread_days": 5},
+         {"anchor": {"of": "delivery"}, "schedule": {"rrule": "FREQ=MONTHLY", "spread_days": 5, **hours},
           "steps": [{"do": "message", "template_key": "how-is-it-going", "channels": by_email}]}),
         ("service", ProgrammeKind.MAINTENANCE_REMINDER,
-         {"per": "item", "anchor": {"of": "delivery"}, "schedule": {"rrule": "FREQ=MONTHLY;INTERVAL=6"},
+         {"per": "item", "anchor": {"of": "delivery"}, "schedule": {"rrule": "FREQ=MONTHLY;INTERVAL=6", **hours},
           "steps": [{"do": "message", "template_key": "maintenance-due", "channels": by_email,
                      "notice_class": "service"}]}),
         ("nps", ProgrammeKind.CHECK_IN,
-         {"schedule": {"rrule": "FREQ=MONTHLY;INTERVAL=2", "spread_days": 20},
+         {"schedule": {"rrule": "FREQ=MONTHLY;INTERVAL=2", "spread_days": 20, **hours},
           "steps": [{"do": "survey", "survey": "nps", "channels": by_email}]}),
         ("start", ProgrammeKind.GETTING_STARTED,
-         {"anchor": {"of": "delivery"}, "catch_up_days": 30,
+         {"anchor": {"of": "delivery"}, "catch_up_days": 30, "schedule": {**hours},
           "steps": [{"do": "message", "template_key": "getting-started", "channels": by_email},
                     {"do": "wait", "days": 10}, {"do": "survey", "survey": "csat", "channels": by_email}]}),
         ("tips", ProgrammeKind.TIPS,
-         {"schedule": {"spread_days": 20}, "steps": [{"do": "message", "template_key": "tip", "channels": by_email}]}),
+         {"schedule": {"spread_days": 20, **hours},
+          "steps": [{"do": "message", "template_key": "tip", "channels": by_email}]}),
+        ("after", ProgrammeKind.AFTER_RESOLUTION,
+         {"per": "problem", "anchor": {"of": "resolution"}, "schedule": {"offset_days": 4, **hours},
+          "steps": [{"do": "message", "template_key": "how-is-it-going", "channels": by_email},
+                    {"do": "wait", "days": 3}, {"do": "survey", "survey": "ces", "channels": by_email}]}),
     ):  # fmt: skip
         made = verbs.make(
-            session, key=key, name=key, kind=programme_kind, segment="all", definition=definition, actor="b", now=START
+            session,
+            key=key,
+            name=key,
+            kind=programme_kind,
+            definition=definition,
+            actor="b",
+            now=START,
+            segment=None if key == "after" else "all",
         )
         verbs.activate(session, programme=made, actor="bench", now=START)
 
 
 def _year(length: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Live through the days, an hour at a time while most people are awake, and look at what was said."""
-    now, pushed, started, after_a_month = START, 0, time.perf_counter(), 0.0
-    while now < START + timedelta(days=length):
-        pushed += sweep(lambda _: now)["pushed"]  # noqa: B023
-        with transaction() as session:
-            session.execute(text(_SENT), {"now": now})
-        now += timedelta(hours=3)
-        if not after_a_month and now >= START + timedelta(days=min(30, length // 4)):
-            after_a_month = _megabytes()
-    seconds = time.perf_counter() - started
-    with transaction() as session:
-        wrong = session.execute(text(_WRONG), {"now": now}).one()
-        states = {row.name: row.total for row in session.execute(text(_STATES))}
+    """Live through the days and say what was wrong."""
+    year = programme_year.live(START, length, _megabytes)
     rows = [
-        {"what": f"{length} days", "seconds": round(seconds, 1), "steps_pushed": pushed,
-         "per_second": round(pushed / seconds), "megabytes": round(_megabytes()), **states},
+        {"what": f"{length} days", "seconds": round(year.seconds, 1), "sweeps": year.sweeps,
+         "steps_pushed": year.pushed, "per_second": round(year.pushed / year.seconds),
+         "megabytes": round(year.at_the_end), "check_ins_told": year.told, "check_ins_held": year.held, **year.states},
     ]  # fmt: skip
+    gained = year.at_the_end - year.after_a_month
     goals = [
-        _goal("memory gained after the first month, MB, at most", _megabytes() - after_a_month, MUST_GROWTH, most=True),
-        *(_goal(name.replace("_", " "), getattr(wrong, name), 0, most=True) for name in wrong._fields),
+        _goal("memory gained after the first month, MB, at most", gained, MUST_GROWTH, most=True),
+        *(_goal(name, number, 0, most=True) for name, number in year.wrong.items()),
     ]
     return rows, goals
-
-
-_STATES = "SELECT state || coalesce(': ' || reason, '') AS name, count(*) AS total FROM programme_dues GROUP BY 1"
-_WRONG = """
-SELECT (SELECT count(*) FROM programme_dues
-        WHERE state = 'open' AND wake_at < cast(:now AS timestamptz) - interval '4 days') AS occurrences_left_behind,
-       (SELECT count(*) FROM (SELECT 1 FROM notices n WHERE n.state = 'delivered' AND n.occurrence > 0
-                              GROUP BY n.campaign_id, n.customer_id, n.occurrence HAVING count(*) > 1) d) AS told_twice,
-       (SELECT count(*) FROM messages m JOIN customers c ON c.id = m.customer_id
-        WHERE m.sent_at IS NOT NULL
-          AND extract(hour FROM m.sent_at AT TIME ZONE c.time_zone) NOT BETWEEN 8 AND 20) AS in_quiet_hours,
-       (SELECT count(*) FROM (SELECT asked_at - lag(asked_at) OVER (PARTITION BY customer_id ORDER BY asked_at) AS gap
-                              FROM survey_asks) g WHERE gap < interval '30 days') AS asked_twice_in_the_window"""
 
 
 def _goal(name: str, value: float, must: float, *, judged: bool = True, most: bool = False) -> dict[str, Any]:
