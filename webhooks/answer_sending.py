@@ -67,6 +67,8 @@ def send_due(*, most: int = 500) -> int:
     calls = 0
     _settle_doubts()
     for _ in range(most):
+        # Before the claim: a process that was frozen in between finds that its time is over, and calls nobody.
+        deadline = time.monotonic() + PATIENCE
         with transaction() as session:
             claimed = session.scalar(_CLAIM, _moments())
             call = _prepare(session, claimed) if claimed is not None else None
@@ -77,7 +79,7 @@ def send_due(*, most: int = 500) -> int:
         calls += 1
         provider = sender_for(call.channel).provider
         try:
-            receipt = provider.send([call.envelope], deadline=time.monotonic() + PATIENCE)[0]
+            receipt = provider.send([call.envelope], deadline=deadline)[0]
         except OutreachError as error:  # a setting is missing: nothing was called
             receipt = Receipt(call.id, Outcome.REFUSED, detail=error.message)
         _write_down(call, provider.name, receipt)

@@ -70,6 +70,7 @@ def play(story: Story, camera: Camera) -> None:
     camera.take("launch-phone", f"/campaigns/{campaign['key']}/launch", wait_for=".checks li", phone=True)
     story.approve_and_watch("known")
     story.customers_answer()
+    camera.take("inbox", "/inbox?view=all", wait_for=".letter")
     camera.take("campaign", f"/campaigns/{campaign['key']}", wait_for=".funnel")
     camera.take("problem", problem, wait_for="[data-chart] canvas")
     camera.take("problem-phone", problem, wait_for="[data-chart] canvas", phone=True)

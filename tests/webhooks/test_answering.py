@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from campaigns import stops
 from outreach import clock
 from outreach.db import transaction
 from outreach.errors import Conflict, InvalidInput
@@ -89,6 +90,15 @@ def test_events_of_answers_count_by_rank_and_a_bounce_asks_for_a_person_once(ses
     session.refresh(found)
     assert found.handled_by == "anna"
     assert deliveries.apply_events(session, [an_event(uuid4(), EventKind.SENT)]).unknown == [[0]]
+
+
+def test_the_kill_switch_holds_answers_too(database: str) -> None:
+    with transaction() as session:
+        told(session)
+        found = answer(session, says(session, "When?", sender="+12025550188")).id
+        stops.stop(session, channel=Channel.SMS, actor="anna", now=clock.now(session))
+    assert answer_sending.send_due() == 0
+    assert state_of(found) == (SendState.QUEUED, None)
 
 
 @pytest.fixture
