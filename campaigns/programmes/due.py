@@ -1,14 +1,14 @@
 """One row per occurrence: the schedule is asked once per distinct day and country, the rest is one INSERT … SELECT."""
 
+import json
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from campaigns.programmes.places import AT_PLACE, PLACES, places_of
+from campaigns.programmes.places import places_of
 from campaigns.programmes.schedules import Schedule, business_days, occurrences
 from campaigns.programmes.steps import Definition
 from outreach.models import ProgrammeVersion
@@ -27,37 +27,39 @@ ORDER BY e.scheduled_through, e.id LIMIT :slice"""
 _STARTS = text(f"SELECT s.anchor_date, s.scheduled_through, count(*) AS people FROM ({_BEHIND}) AS s GROUP BY 1, 2")
 
 
+# What every row looks its own up in; materialised, so that it is read once whatever the plan.
+GIVEN = "given AS MATERIALIZED (SELECT cast(:rounds AS jsonb) AS rounds, cast(:spread AS jsonb) AS spread)"
+
+
 def moments_of(people: str) -> str:
     """Return the FROM of a statement about every occurrence `round` of `people` e, with its moment `at.due_at`.
 
-    Of each of `people` it needs customer_id, subject_id, anchor_date, scheduled_through, zone and country. Spread by
-    a hash, so that whoever asks again gets the same moment.
+    It stands below a WITH that has `GIVEN`. Of each of `people` it needs customer_id, subject_id, anchor_date,
+    scheduled_through, zone and country. Spread by a hash, so that whoever asks again gets the same moment.
     """
     return f"""
-FROM {people}
-JOIN unnest(cast(:anchors AS date[]), cast(:froms AS date[]), cast(:occurrences AS int[]))
-     AS round(anchor, since, occurrence)
-  ON round.anchor = e.anchor_date AND round.since = e.scheduled_through
+FROM {people} CROSS JOIN given
+CROSS JOIN LATERAL jsonb_array_elements_text(
+    given.rounds -> (e.anchor_date || '|' || e.scheduled_through)) AS came(occurrence)
+CROSS JOIN LATERAL (SELECT cast(came.occurrence AS int) AS occurrence) AS round
 CROSS JOIN LATERAL (SELECT hashint8extended(e.customer_id * 31 + e.subject_id, round.occurrence)
-                           & 9223372036854775807 AS drawn) hash
-JOIN unnest(cast(:spread_occurrences AS int[]), cast(:spread_countries AS text[]), cast(:spread_places AS int[]),
-            cast(:spread_over AS date[])) AS spread(occurrence, country, place, day)
-  ON spread.occurrence = round.occurrence AND spread.country = e.country
-     AND spread.place = cast(hash.drawn % cast(:spread_days AS int) AS int)
+                           & 9223372036854775807 AS drawn) AS hash
 CROSS JOIN LATERAL (
-    SELECT (spread.day + cast(:opens AS time)
+    SELECT (cast(given.spread -> (came.occurrence || '|' || e.country)
+                 ->> cast(hash.drawn % cast(:spread_days AS int) AS int) AS date) + cast(:opens AS time)
             + make_interval(mins => cast(hash.drawn / 64 % cast(:minutes AS int) AS int)))
-           AT TIME ZONE e.zone AS due_at) at"""
+           AT TIME ZONE e.zone AS due_at) AS at"""
 
 
 # Whoever has changed between the two statements is no longer among the starts or places asked for: the next slice's.
 _WRITE = text(f"""
-WITH slice AS MATERIALIZED (
-    SELECT s.*, place.zone, coalesce(c.country, '') AS country
-    FROM ({_BEHIND}) AS s
-    JOIN unnest(cast(:start_anchors AS date[]), cast(:start_sinces AS date[])) AS start(anchor, since)
-      ON start.anchor = s.anchor_date AND start.since = s.scheduled_through
-    JOIN customers c ON c.id = s.customer_id JOIN {PLACES} ON {AT_PLACE}
+WITH {GIVEN}, places AS MATERIALIZED (SELECT cast(:zones AS jsonb) AS zones
+), slice AS MATERIALIZED (
+    SELECT s.*, lived.zone, coalesce(c.country, '') AS country
+    FROM ({_BEHIND}) AS s JOIN customers c ON c.id = s.customer_id CROSS JOIN given CROSS JOIN places
+    CROSS JOIN LATERAL (SELECT places.zones ->> (coalesce(c.time_zone, '') || '|' || coalesce(c.country, '')) AS zone)
+        AS lived
+    WHERE lived.zone IS NOT NULL AND given.rounds ? (s.anchor_date || '|' || s.scheduled_through)
 ), taken AS (
     UPDATE enrolments SET scheduled_through = :through FROM slice WHERE enrolments.id = slice.id
 )
@@ -83,15 +85,18 @@ def extend(session: Session, *, version: ProgrammeVersion, definition: Definitio
     if not starts:
         return 0, False
     places = places_of(session, f"SELECT s.customer_id FROM ({_BEHIND}) AS s", of)
-    known = {(row.anchor_date, row.scheduled_through) for row in starts}
+    known = zip(places["place_zones"], places["place_countries"], places["places"], strict=True)
     made = session.execute(
         _WRITE,
         {
             **of,
-            **places,
-            **rounds_of(definition.schedule, known, through, countries=places["place_countries"]),
-            "start_anchors": [anchor for anchor, _ in known],
-            "start_sinces": [since for _, since in known],
+            **rounds_of(
+                definition.schedule,
+                [(row.anchor_date, row.scheduled_through) for row in starts],
+                through,
+                countries=places["place_countries"],
+            ),
+            "zones": json.dumps({f"{given}|{country}": zone for given, country, zone in known}),
             "through": through,
         },
     )
@@ -101,37 +106,26 @@ def extend(session: Session, *, version: ProgrammeVersion, definition: Definitio
 def rounds_of(
     schedule: Schedule, starts: Iterable[tuple[date, date]], through: date, *, countries: Iterable[str]
 ) -> dict[str, Any]:
-    """Return what `moments_of` asks for, as arrays: the occurrences of each start, and the days of each by country."""
-    anchors, froms, numbers = [], [], []
-    comes: dict[int, date] = {}
+    """Return what `moments_of` asks for: the occurrences of each start, and the days of each occurrence by country.
+
+    As JSON objects that every row looks its own up in: no join whose plan hangs on how many rows are expected.
+    """
+    rounds: dict[str, list[int]] = {}
+    spread: dict[str, list[str]] = {}
+    places = set(countries)
     for anchor, since in starts:
+        numbers = rounds.setdefault(f"{anchor.isoformat()}|{since.isoformat()}", [])
         for day in occurrences(schedule, anchor=anchor, after=since, through=through):
             number = day.year * 10_000 + day.month * 100 + day.day
-            anchors.append(anchor)
-            froms.append(since)
             numbers.append(number)
-            comes[number] = day
-    spread = [
-        (number, country, place, each)
-        for number, day in comes.items()
-        for country in set(countries)
-        for place, each in enumerate(_days(schedule.business_days, schedule.spread_days, day, country))
-    ]
+            for country in places:
+                if (key := f"{number}|{country}") not in spread:
+                    days = business_days(schedule, start=day, country=country)
+                    spread[key] = [each.isoformat() for each in days]
     return {
-        "anchors": anchors,
-        "froms": froms,
-        "occurrences": numbers,
-        "spread_occurrences": [number for number, _, _, _ in spread],
-        "spread_countries": [country for _, country, _, _ in spread],
-        "spread_places": [place for _, _, place, _ in spread],
-        "spread_over": [day for _, _, _, day in spread],
+        "rounds": json.dumps(rounds),
+        "spread": json.dumps(spread),
         "spread_days": schedule.spread_days,
         "opens": schedule.window.opens,
         "minutes": schedule.window_minutes,
     }
-
-
-@lru_cache(maxsize=100_000)
-def _days(working: bool, spread_days: int, start: date, country: str) -> tuple[date, ...]:
-    schedule = Schedule(business_days=working, spread_days=spread_days)
-    return tuple(business_days(schedule, start=start, country=country))

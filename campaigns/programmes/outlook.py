@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from campaigns.programmes.due import moments_of, rounds_of
+from campaigns.programmes.due import GIVEN, moments_of, rounds_of
 from campaigns.programmes.enrolment import RESOLUTIONS_WITHIN, RESOLVED, entry_parameters, members_source, newcomers
 from campaigns.programmes.places import places_of
 from campaigns.programmes.steps import Definition
@@ -34,11 +34,13 @@ _CANDIDATES = """unnest(cast(:customers AS bigint[]), cast(:subjects AS bigint[]
     cast(:sinces AS date[]), cast(:zones AS text[]), cast(:countries AS text[]))
     AS e(customer_id, subject_id, anchor_date, scheduled_through, zone, country)"""
 _FIRST = text(f"""
+WITH {GIVEN}
 SELECT c.external_id AS number, c.name, min(at.due_at) AS due_at
 {moments_of(_CANDIDATES)} JOIN customers c ON c.id = e.customer_id
 WHERE at.due_at >= :now GROUP BY c.id ORDER BY min(at.due_at), c.id LIMIT :named
 """)
 _BY_DAY = text(f"""
+WITH {GIVEN}
 SELECT greatest(cast(at.due_at AT TIME ZONE e.zone AS date), cast(:today AS date)) AS day, count(*) AS total
 {moments_of(_CANDIDATES)}
 WHERE at.due_at < :until GROUP BY 1
