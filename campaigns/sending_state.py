@@ -63,7 +63,8 @@ SELECT a.provider, count(*) AS calls, count(*) FILTER (WHERE a.state IN ('refuse
        count(*) FILTER (WHERE a.state IN ('sending', 'unknown')) AS unknown,
        extract(epoch FROM avg(a.finished_at - a.started_at)) AS seconds, max(a.started_at) AS latest,
        (array_agg(coalesce(a.detail, 'HTTP ' || a.status_code) ORDER BY a.id DESC)
-            FILTER (WHERE a.state IN ('refused', 'rejected', 'unknown')))[1] AS complaint
+            FILTER (WHERE a.state IN ('refused', 'rejected', 'unknown')
+                    AND coalesce(a.detail, a.status_code::text) IS NOT NULL))[1] AS complaint
 FROM latest JOIN attempts a ON a.chunk_id = latest.id GROUP BY a.provider ORDER BY a.provider
 """)
 

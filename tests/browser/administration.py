@@ -18,9 +18,11 @@ ROWS = (
        VALUES ('care', 'generic', :words, '{}', '{}', :words, now())""",
     """INSERT INTO subscribers (name, url, events, created_by)
        VALUES (:words, 'https://example.com/hook', '["problem.known"]', 'test')""",
-    "INSERT INTO outgoing_events (kind, data) VALUES ('problem.known', jsonb_build_object('title', cast(:words AS text)))",
+    """INSERT INTO outgoing_events (kind, data)
+       VALUES ('problem.known', jsonb_build_object('title', cast(:words AS text)))""",
     """INSERT INTO outgoing_deliveries (subscriber_id, event_id, state, tries, attempts)
-       SELECT s.id, e.id, 'failed', 1, jsonb_build_array(jsonb_build_object('answer', cast(:words AS text), 'status', 500))
+       SELECT s.id, e.id, 'failed', 1,
+              jsonb_build_array(jsonb_build_object('said', cast(:words AS text), 'status', 500))
        FROM subscribers s, outgoing_events e""",
     """INSERT INTO sending_stops (channel, reason, stopped_by) VALUES ('postcard', :words, 'test')""",
 )
