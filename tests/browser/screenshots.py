@@ -75,6 +75,9 @@ def play(story: Story, camera: Camera) -> None:
     camera.take("problem", problem, wait_for="[data-chart] canvas")
     camera.take("problem-phone", problem, wait_for="[data-chart] canvas", phone=True)
     camera.take("problems", "/problems?tab=all", wait_for=".board-row")
+    camera.take("template", "/templates/problem-known/edit?channel=email", wait_for="#words .subject")
+    camera.take("segment", f"/segments/scope-of-{story.problem}", wait_for="[data-chart] canvas")
+    camera.take("system", "/system", wait_for=".standings li")
 
 
 def main() -> None:
