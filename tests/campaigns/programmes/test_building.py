@@ -1,6 +1,7 @@
 """A programme in plain words: recurrences chosen and said, the form read back, what it would do before its start."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -131,7 +132,7 @@ def test_an_author_may_edit_a_draft_but_not_what_runs(session: Session) -> None:
     )  # fmt: skip
     author, approver = (Actor("x", role, permissions_of(role)) for role in (Role.AUTHOR, Role.APPROVER))
     verbs.check_may_edit(made, author)
-    edit = {"programme": made, "definition": {"steps": [message()]}, "actor": "x", "now": now}
+    edit: dict[str, Any] = {"programme": made, "definition": {"steps": [message()]}, "actor": "x", "now": now}
     verbs.edit(session, **edit, segment="others")
     verbs.activate(session, programme=made, actor="x", now=now)
     verbs.check_may_edit(made, approver)
