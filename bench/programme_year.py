@@ -23,8 +23,8 @@ WEEKLY_CAP = 3
 # When each problem opens and is resolved, as a share of the time, and whom it touches.
 PROBLEMS = ((0.16, 0.20, 5), (0.41, 0.47, 7), (0.71, 0.73, 3))
 DOWN_AT = 0.55
-# What falls due at the very end need not have been said.
-MARGIN = timedelta(days=10)
+# What falls due at the very end need not have been said: five working days may lie two weeks behind the occurrence.
+MARGIN = timedelta(days=16)
 
 _OPENS = (
     """INSERT INTO problems (id, key, title, state, severity, known_at)
@@ -50,15 +50,32 @@ _RESOLVES = (
        SELECT made.id, m.customer_id, 0, 'likely', 'delivered', :now
        FROM made JOIN audience_members m ON m.segment_id = made.segment_id""",
 )
+# What sending does, in one statement: the last look at the weekly cap, then everybody has it at once.
 _SENT = """
 WITH due AS (
-    UPDATE chunks SET state = 'done', finished_at = :now WHERE state = 'ready' AND due_at <= :now RETURNING id
+    UPDATE chunks SET state = 'done', finished_at = :now WHERE state = 'ready' AND due_at <= :now
+    RETURNING id, campaign_id
+), ranked AS (
+    SELECT m.id, m.notice_id, k.notice_class, heard.times + row_number() OVER (
+               PARTITION BY m.customer_id ORDER BY k.notice_class <> 'service', m.id) AS nth
+    FROM due JOIN messages m ON m.chunk_id = due.id AND m.send_state = 'queued'
+    JOIN campaigns k ON k.id = due.campaign_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS times FROM (SELECT n.id FROM notices n WHERE n.customer_id = m.customer_id OFFSET 0) hers
+        JOIN LATERAL (SELECT 1 FROM messages s WHERE s.notice_id = hers.id
+                      AND s.sent_at > cast(:now AS timestamptz) - interval '7 days' OFFSET 0) sent ON true) heard
 ), sent AS (
     UPDATE messages m SET send_state = 'accepted', provider = 'bench', sent_at = :now, delivered_at = :now,
            delivery = 'delivered', delivery_rank = 50
-    FROM due WHERE due.id = m.chunk_id AND m.send_state = 'queued' RETURNING m.notice_id
+    FROM ranked WHERE ranked.id = m.id AND (nth <= :cap OR ranked.notice_class = 'service') RETURNING m.notice_id
+), barred AS (
+    UPDATE messages m SET send_state = 'cancelled' FROM ranked
+    WHERE ranked.id = m.id AND nth > :cap AND ranked.notice_class <> 'service' RETURNING m.notice_id
+), told AS (
+    UPDATE notices SET state = 'delivered', settled_at = :now WHERE id IN (SELECT notice_id FROM sent)
 )
-UPDATE notices SET state = 'delivered', settled_at = :now WHERE id IN (SELECT notice_id FROM sent)"""
+UPDATE notices SET state = 'skipped', reason = 'capped', settled_at = :now
+WHERE id IN (SELECT notice_id FROM barred)"""
 _ANSWERED = """
 UPDATE survey_asks SET answered_at = :now
 WHERE answered_at IS NULL AND asked_at > cast(:now AS timestamptz) - interval '9 days' AND customer_id % 4 = 0"""
@@ -74,7 +91,9 @@ WITH expected AS (
     WHERE d.day >= cast(cast(:start AS timestamptz) AT TIME ZONE c.time_zone AS date)
       AND d.day <= cast(cast(:end AS timestamptz) AS date)
 ), found AS (
-    SELECT x.customer_id, x.occurrence, d.id, d.state, d.reason,
+    SELECT x.customer_id, x.occurrence, d.id,
+           coalesce(d.reason, (SELECT n.reason FROM notices n WHERE n.customer_id = d.customer_id
+                               AND n.occurrence = d.id AND n.state = 'skipped' LIMIT 1)) AS reason,
            EXISTS (SELECT 1 FROM notices n JOIN campaigns k ON k.id = n.campaign_id AND k.programme_id = d.programme_id
                    WHERE n.customer_id = d.customer_id AND n.occurrence = d.id AND n.state = 'delivered') AS told
     FROM expected x LEFT JOIN (programme_dues d JOIN programmes p ON p.id = d.programme_id AND p.key = 'check-in')
@@ -141,7 +160,7 @@ def live(start: datetime, days: int, megabytes: Callable[[], float]) -> Year:
             pushed += sweep(lambda _: moment)["pushed"]  # noqa: B023 - asked at once
             sweeps += 1
             with transaction() as session:
-                session.execute(text(_SENT), {"now": now})
+                session.execute(text(_SENT), {"now": now, "cap": WEEKLY_CAP})
                 if (now - start).days % 9 == 0:
                     session.execute(text(_ANSWERED), {"now": now})
         now += TICK
