@@ -69,8 +69,9 @@ def celery_app() -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_publish_retry=False,
-        task_soft_time_limit=200,
-        task_time_limit=240,
+        # The watchdog: a process that hangs or was stopped is killed by its parent, long before the grace is over.
+        task_soft_time_limit=get_settings().task_seconds * 5 / 6,
+        task_time_limit=get_settings().task_seconds,
         task_default_queue="periodic",
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=20_000,

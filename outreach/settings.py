@@ -205,6 +205,9 @@ class Settings(BaseSettings):
     email_cost_cents: float = Field(default=0.1, ge=0, description="What one email costs, in cents.")
     sms_cost_cents: float = Field(default=1.0, ge=0, description="What one SMS costs, in cents.")
     postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard costs, in cents.")
+    task_seconds: float = Field(
+        default=240, ge=2, description="A task that takes longer hangs: its process is killed, another one goes on."
+    )
     tick_seconds: float = Field(default=2, description="How often beat wakes the sweeps.")
     demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")

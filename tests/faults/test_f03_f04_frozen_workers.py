@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from outreach.db import transaction
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
 from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, rest
@@ -75,3 +77,34 @@ def test_a_worker_frozen_before_its_call_does_not_call_any_more(
     for worker in (frozen, other):
         installation.kill(worker)
     expect_everybody_once(installation, people)
+
+
+@pytest.mark.faults
+def test_the_watchdog_ends_a_worker_that_hangs_and_another_goes_on(
+    database: str, install: Install, tmp_path: Path
+) -> None:
+    people = 60
+    # The grace is longer than the watchdog's patience: the frozen process never wakes up.
+    installation = install(task_seconds="4", reconcile_grace_seconds="6")
+    trigger = tmp_path / "frozen"
+    trigger.touch()
+    a_campaign_on(Channel.EMAIL, people)
+    worker = installation.start_worker(OUTREACH_CRASH_AT=f"freeze after_sending_commit:{trigger}")
+    installation.start_beat()
+    until(lambda: not trigger.exists(), seconds=60, what="the freeze")
+    stopped = [pid for pid in children(worker) if state_of(pid) == "T"]
+    assert len(stopped) == 1
+    until(lambda: state_of(stopped[0]) in {"", "Z"}, what="the end of the process that hangs")
+    rest(60)
+    assert worker.poll() is None, "the worker itself ended"
+    expect_everybody_once(installation, people)
+    with transaction() as session:
+        assert session.scalar(text("SELECT total FROM sending_counts WHERE name = 'claim_lease_expired'")) >= 1
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state, empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""

@@ -7,10 +7,11 @@ import time
 import pytest
 from sqlalchemy import text
 
+from campaigns.sweeps import plan_all
 from outreach.db import transaction
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
-from tests.faults.judge import a_campaign_on, expect_everybody_once, record_of, rest
+from tests.faults.judge import a_campaign_on, expect_everybody_once, judge, record_of, rest
 from tests.installation import until
 
 
@@ -30,6 +31,23 @@ def test_without_beat_nothing_is_lost_and_two_beats_double_nothing(database: str
     with transaction() as session:
         notices = session.scalar(text("SELECT count(*) FROM notices"))
     assert notices == people
+
+
+@pytest.mark.faults
+def test_what_nobody_rang_for_in_time_is_not_sent_late(database: str, install: Install) -> None:
+    people = 40
+    installation = install()
+    campaign_id = a_campaign_on(Channel.EMAIL, people)
+    with transaction() as session:
+        session.execute(text("UPDATE campaigns SET not_after = clock_timestamp() + interval '3 seconds'"))
+    plan_all(campaign_id)
+    installation.start_worker()
+    time.sleep(5)
+    installation.start_beat()
+    installation.start_beat()
+    rest()
+    judged = judge(installation)
+    assert (judged.accepted, judged.states) == (0, {"expired": people})
 
 
 @pytest.mark.faults

@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy import text
 
-from campaigns import lifecycle
+from campaigns import editing, lifecycle
 from campaigns.dispatch import WINDOWS_AT_ONCE
 from outreach import clock
 from outreach.db import transaction
@@ -79,3 +79,24 @@ def test_a_cancellation_lets_one_window_out_and_accounts_for_everybody(database:
     judged = judge(installation)
     assert late <= WINDOW
     assert judged == Judged(judged.accepted, 0, 0, {"accepted": judged.accepted, "cancelled": PEOPLE - judged.accepted})
+
+
+def test_an_edit_in_the_middle_gives_nobody_two_versions(database: str, install: Install) -> None:
+    installation = install(SLOW)
+    half_sent(installation)
+    with transaction() as session:
+        session.execute(
+            text("""INSERT INTO templates (key, version, channel, language, subject, body, back, author)
+                    SELECT key, version + 1, channel, language, 'NEW ' || subject, body, back, author FROM templates
+                    WHERE channel = 'email' AND key = (SELECT template_key FROM campaigns)""")
+        )
+    with transaction() as session:
+        editing.edit(session, campaign=lifecycle.find(session, "C-1"), actor="test", now=clock.now(session))
+    moment = time.time()
+    rest()
+    expect_everybody_once(installation, PEOPLE)
+    with sqlite3.connect(installation.home / "sandbox" / "record.sqlite3") as record:
+        rows = record.execute("SELECT a.at, r.body FROM accepted a JOIN requests r ON r.id = a.request_id").fetchall()
+    old_late = [body for at, body in rows if at > moment and "NEW " not in body]
+    assert any("NEW " in body for _, body in rows)
+    assert len(old_late) <= WINDOW
