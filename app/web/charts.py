@@ -12,8 +12,9 @@ WIDTH = 1000  # units of the drawing; the page scales it
 
 def stacked(parts: Mapping[str, float] | Sequence[tuple[str, float]], *, whole: float | None = None) -> Markup:
     """Return one bar of several parts; each part's name is its colour class (`fill-affected`)."""
-    pairs = list(parts.items()) if isinstance(parts, Mapping) else list(parts)
-    total = max(whole or 0, sum(value for _, value in pairs))
+    given = parts.items() if isinstance(parts, Mapping) else parts
+    pairs = [(name, float(value)) for name, value in given]  # sums come from the database as decimals
+    total = max(float(whole or 0), sum(value for _, value in pairs))
     shapes, at = [], 0.0
     for name, value in pairs:
         width = WIDTH * value / total if total else 0

@@ -1,6 +1,7 @@
 """What the pages of looking after an installation are made of."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app import first_steps, processes
 from app.processes import Standing
+from app.web import charts
 from app.web.audit_log import page_of
 from campaigns import sending_state
 from campaigns.sweeps import plan_all
@@ -161,3 +163,8 @@ def test_what_is_missing_is_told_by_process_and_channel(monkeypatch: pytest.Monk
     assert (found["Beat"].standing, found["email"].standing) == (Standing.LOOK, Standing.DOWN)
     assert "pigeon" in found["email"].said
     assert found["sms"].standing is Standing.LOOK
+
+
+def test_a_bar_takes_sums_as_the_database_gives_them() -> None:
+    assert 'width="750.0"' in charts.stacked([("delivered", Decimal(3)), ("way", 1)])
+    assert 'width="500.0"' in charts.bar(Decimal(1), Decimal(2))
