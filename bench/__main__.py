@@ -36,7 +36,7 @@ def main() -> int:
     """Run one bench; exit 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=names())
-    parser.add_argument("--size", choices=["small", "full"], default="small")
+    parser.add_argument("--size", choices=["small", "full"], default="full")
     parser.add_argument("--json", action="store_true", help="print the result as JSON only")
     given = parser.parse_args()
     found: dict[str, Any] = importlib.import_module(f"bench.{given.name}").run(given.size)

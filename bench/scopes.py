@@ -186,9 +186,9 @@ def _recalls() -> list[dict[str, Any]]:
         for recall in recalls:
             truth = scope.get(recall["campaign"][:6])
             # The other recalls name one model and year only: no truth to measure against.
-            row = _recall(recall, truth, complaints) if truth else None
-            if row is not None:
-                found.append(row)
+            told = _recall(recall, truth, complaints) if truth else None
+            if told is not None:
+                found.append(told)
     return found
 
 

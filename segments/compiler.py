@@ -4,7 +4,7 @@ The shape: one scan per kind of row (`segments.gathering`), full-joined on the c
 A rule that no related row has to prove starts from all customers instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,8 +45,9 @@ from segments.meaning import (
     rows_within,
     understand,
 )
-from segments.source import Source, bound
+from segments.source import Later, Source, given
 
+_IDS = ARRAY(BigInteger)
 EVIDENCE = ("evidence_items", "evidence_orders", "evidence_tickets", "evidence_events")
 IN_SCOPE = (Grade.AFFECTED, Grade.LIKELY, Grade.INCOMING)
 
@@ -54,12 +55,14 @@ IN_SCOPE = (Grade.AFFECTED, Grade.LIKELY, Grade.INCOMING)
 def compile(  # noqa: A001 - the word of the glossary
     definition: rules.Definition,
     *,
-    now: datetime,
+    now: datetime | Later,
     evidence: bool = True,
-    only_customers: Sequence[int] | None = None,
-    members_of: int | None = None,
+    only_customers: Sequence[int] | Later | None = None,
+    members_of: int | Later | None = None,
 ) -> Select[Any]:
     """Return the audience as a statement: customer_id, grade and (with `evidence`) the four arrays of ids.
+
+    What is given `Later` are the parameters `present_moment`, `only_customers` and `members_of`.
 
     With `members_of` the live members of that segment are rows too, with `was` (their present grade) and
     `had` (their evidence as one array per kind, `had_…`); their new grade is null when they leave.
@@ -74,17 +77,18 @@ class Plan:
 
     def __init__(
         self,
-        meanings: dict[Grade, Meaning],
+        meanings: Mapping[Grade, Meaning],
         *,
-        now: datetime,
+        now: datetime | Later,
         evidence: bool = True,
-        only_customers: Sequence[int] | None = None,
-        members_of: int | None = None,
+        only_customers: Sequence[int] | Later | None = None,
+        members_of: int | Later | None = None,
         start_from_customers: bool = False,
     ) -> None:
         self.meanings = meanings
         self.now = now
-        self._only = only_customers
+        only = only_customers if only_customers is None or only_customers is Later.VALUE else list(only_customers)
+        self._only = None if only is None else given("only_customers", _IDS, only)
         self._members_of = members_of
         self._evidence = evidence
         proofs = None if start_from_customers else _proofs_of_any([meanings[g] for g in IN_SCOPE if g in meanings])
@@ -211,7 +215,7 @@ class Plan:
             self.customer_id: ColumnElement[Any] = self._customer.row.c.id
             self._limit_to: Select[Any] | None = None
             if self._only is not None:
-                chosen = select(CUSTOMERS).where(CUSTOMERS.c.id == func.any(bound(list(self._only), ARRAY(BigInteger))))
+                chosen = select(CUSTOMERS).where(CUSTOMERS.c.id == func.any(self._only))
                 self._customer.row = chosen.subquery()
                 joined, self.customer_id = self._customer.row, self._customer.row.c.id
         else:
@@ -276,9 +280,12 @@ class Plan:
 
     def _standing(self) -> FromClause:
         member = models.AudienceMember.__table__
-        conditions = [member.c.segment_id == bound(self._members_of, BigInteger()), member.c.left_at.is_(None)]
+        conditions = [
+            member.c.segment_id == given("members_of", BigInteger(), self._members_of),
+            member.c.left_at.is_(None),
+        ]
         if self._only is not None:
-            conditions.append(member.c.customer_id == func.any(bound(list(self._only), ARRAY(BigInteger))))
+            conditions.append(member.c.customer_id == func.any(self._only))
         kinds = [member.c[kind] for kind in EVIDENCE]
         return select(member.c.customer_id, member.c.grade, *kinds).where(*conditions).cte("standing")
 
@@ -331,7 +338,7 @@ def _demanded(meaning: Meaning) -> frozenset[Meaning]:
     return frozenset({meaning}).union(*(_demanded(part) for part in parts))
 
 
-def _uses(meanings: dict[Grade, Meaning], given: frozenset[Meaning]) -> dict[Rows, list[tuple[Meaning, ...]]]:
+def _uses(meanings: Mapping[Grade, Meaning], given: frozenset[Meaning]) -> dict[Rows, list[tuple[Meaning, ...]]]:
     """Return where each quantifier leaves evidence: what must hold besides its own rows, per place it stands.
 
     What is `given` holds for everybody who is found and need not be asked.

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from segments.fields import ENTITIES
 from segments.meaning import Meaning, Rows, conjuncts
 from segments.operators import COUNTS
-from segments.source import Source, bound
+from segments.source import Later, Source, bound
 
 NO_IDS = literal_column("'{}'::bigint[]", ARRAY(BigInteger))
 
@@ -39,7 +39,12 @@ class Gathering:
     """
 
     def __init__(
-        self, nodes: Sequence[Rows], *, now: datetime, sufficient: Iterable[Rows] = (), gated: Iterable[Rows] = ()
+        self,
+        nodes: Sequence[Rows],
+        *,
+        now: datetime | Later,
+        sufficient: Iterable[Rows] = (),
+        gated: Iterable[Rows] = (),
     ) -> None:
         self.nodes = list(nodes)
         self.entity = ENTITIES[nodes[0].entity]
@@ -55,9 +60,12 @@ class Gathering:
         *,
         facts: Sequence[Meaning] = (),
         within: Select[Any] | None = None,
-        customers: Sequence[int] | None = None,
+        customers: ColumnElement[Any] | None = None,
     ) -> Select[Any]:
-        """Return one row per customer; `facts` are conditions on the customer, `within` names who is of interest."""
+        """Return one row per customer.
+
+        `facts` are conditions on the customer; `within` and `customers` (an array of ids) say who is of interest.
+        """
         customer = self._source.row.c.customer_id
         columns: list[ColumnElement[Any]] = [customer]
         for position, node in enumerate(self.nodes):
@@ -68,7 +76,7 @@ class Gathering:
             columns.append(self._ids(self.sufficient).label("ids"))
         conditions = [customer.is_not(None), *self.matching()]
         if customers is not None:
-            conditions.append(customer == func.any(bound(list(customers), ARRAY(BigInteger))))
+            conditions.append(customer == func.any(customers))
         if within is not None:
             conditions.append(customer.in_(within))
         if facts:

@@ -4,9 +4,12 @@ Everything here is frozen and hashable, so that equal parts of a rule can be rec
 Every refusal is an `InvalidRule` with the path to the node and what would be right.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from outreach.errors import InvalidRule
@@ -78,9 +81,12 @@ class Rows:
 Meaning = Fact | Every | Some | Negated | Rows
 
 
-def understand(definition: rules.Definition) -> dict[Grade, Meaning]:
+@lru_cache(maxsize=32)
+def understand(definition: rules.Definition) -> Mapping[Grade, Meaning]:
     """Return what each grade's rule means; raises `InvalidRule`."""
-    return {grade: understand_rule(rule, where=grade.value) for grade, rule in definition.grades.items()}
+    return MappingProxyType(
+        {grade: understand_rule(rule, where=grade.value) for grade, rule in definition.grades.items()}
+    )
 
 
 def understand_rule(rule: rules.Rule, *, where: str = "$", entity: Entity | None = None) -> Meaning:

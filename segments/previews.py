@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,7 +32,7 @@ from segments.fields import CUSTOMERS
 from segments.gathering import Gathering
 from segments.meaning import Rows, rows_within, understand
 from segments.sentences import sentence
-from segments.source import barred, bound, has_address
+from segments.source import Later, barred, given, has_address
 
 # List prices per message in US cents, for planning only; the invoice of the provider is what counts.
 LIST_PRICES = {Channel.EMAIL: Decimal("0.09"), Channel.SMS: Decimal("0.83"), Channel.POSTCARD: Decimal("87")}
@@ -98,14 +99,8 @@ def preview(
     exclude_problem: int | None = None,
 ) -> Preview:
     """Answer a definition without saving it; reads only. `exclude_problem` is left out of the overlap."""
-    found = compiler.compile(definition, now=now, evidence=False).cte("found").prefix_with("MATERIALIZED")
-    numbers = session.execute(
-        select(
-            _as_json(_counted(found)).label("counted"),
-            _as_json(_overlap(found, exclude_problem)).label("overlap"),
-            _as_json(_chosen(found, [grade for grade in Grade if grade in definition.grades], sample)).label("chosen"),
-        )
-    ).one()
+    asked = {"present_moment": now, "sample": sample, "exclude_problem": exclude_problem}
+    numbers = session.execute(_numbers(definition), asked).one()
     counted = numbers.counted or []
     totals = {Grade(row["grade"]): row["number"] for row in counted}
     in_scope = [row for row in counted if row["grade"] != Grade.CLEARED]
@@ -120,18 +115,53 @@ def preview(
     )
 
 
+def count(session: Session, *, definition: rules.Definition, now: datetime) -> dict[Grade, int]:
+    """Return how many customers a definition finds, by grade; reads only."""
+    found = session.execute(_counts(definition), {"present_moment": now}).all()
+    return {Grade(row.grade): row.number for row in found}
+
+
 def without_customer(session: Session, *, definition: rules.Definition, now: datetime) -> list[WithoutCustomer]:
     """Count the rows that match the related-row conditions of a scope but belong to no known customer."""
+    rows = [(entity, session.execute(query, {"present_moment": now}).one()) for entity, query in _unowned(definition)]
+    return [
+        WithoutCustomer(entity, row.rows, row.orders if entity in {"order_items", "orders"} else 0)
+        for entity, row in rows
+    ]
+
+
+# Built once per wording and kept: building takes longer than a narrow question takes to answer.
+@lru_cache(maxsize=32)
+def _counts(definition: rules.Definition) -> Any:
+    found = compiler.compile(definition, now=Later.VALUE, evidence=False).subquery()
+    return select(found.c.grade, func.count().label("number")).group_by(found.c.grade)
+
+
+@lru_cache(maxsize=32)
+def _numbers(definition: rules.Definition) -> Any:
+    found = compiler.compile(definition, now=Later.VALUE, evidence=False).cte("found").prefix_with("MATERIALIZED")
+    grades = [grade for grade in Grade if grade in definition.grades]
+    return select(
+        _as_json(_counted(found)).label("counted"),
+        _as_json(_overlap(found)).label("overlap"),
+        _as_json(_chosen(found, grades)).label("chosen"),
+    )
+
+
+@lru_cache(maxsize=32)
+def _named(definition: rules.Definition) -> Any:
+    found = compiler.compile(definition, now=Later.VALUE, only_customers=Later.VALUE).subquery()
+    return select(found, CUSTOMERS.c.name).join(CUSTOMERS, CUSTOMERS.c.id == found.c.customer_id)
+
+
+@lru_cache(maxsize=32)
+def _unowned(definition: rules.Definition) -> list[tuple[str, Any]]:
     by_entity: dict[str, dict[Rows, None]] = {}
     for grade, meaning in understand(definition).items():
         for node in rows_within(meaning) if grade in IN_SCOPE else []:
             if node.quantifier != "none" and node.entity in {"orders", "order_items", "tickets", "usage_events"}:
                 by_entity.setdefault(node.entity, {})[node] = None
-    found = []
-    for entity, nodes in by_entity.items():
-        row = session.execute(Gathering(list(nodes), now=now).unowned()).one()
-        found.append(WithoutCustomer(entity, row.rows, row.orders if entity in {"order_items", "orders"} else 0))
-    return found
+    return [(entity, Gathering(list(nodes), now=Later.VALUE).unowned()) for entity, nodes in by_entity.items()]
 
 
 def _counted(found: FromClause) -> Any:
@@ -162,9 +192,10 @@ def _given(customer: FromClause, channel: Channel) -> ColumnElement[bool]:
     return has_address(customer, channel)
 
 
-def _overlap(found: FromClause, exclude_problem: int | None) -> Any:
+def _overlap(found: FromClause) -> Any:
     member = AudienceMember.__table__.alias()
-    query = (
+    left_out = given("exclude_problem", BigInteger(), Later.VALUE)
+    return (
         select(Problem.key, func.count().label("number"))
         .select_from(found)
         .join(member, and_(member.c.customer_id == found.c.customer_id, member.c.left_at.is_(None)))
@@ -174,28 +205,27 @@ def _overlap(found: FromClause, exclude_problem: int | None) -> Any:
             found.c.grade != literal_column("'cleared'"),
             cast(member.c.grade, Text) != literal_column("'cleared'"),
             Problem.state.not_in([ProblemState.CLOSED, ProblemState.RESOLVED]),
+            Problem.id.is_distinct_from(left_out),
         )
         .group_by(Problem.key)
     )
-    if exclude_problem is not None:
-        query = query.where(Problem.id != bound(exclude_problem, BigInteger()))
-    return query
 
 
-def _chosen(found: FromClause, grades: Sequence[Grade], sample: int) -> Any:
+def _chosen(found: FromClause, grades: Sequence[Grade]) -> Any:
     """A few of each grade, so that a rare grade is seen too; a heap of a few per grade, never a sort of all."""
+    sample = given("sample", Integer(), Later.VALUE)
     few = [
         select(found.c.customer_id, literal_column(str(place), Integer()).label("place"))
         .where(found.c.grade == literal_column(f"'{grade.value}'", Text()))
         .order_by(found.c.customer_id)
-        .limit(bound(sample, Integer()))
+        .limit(sample)
         .subquery()
         for place, grade in enumerate(grades)
     ]
     each = union_all(*(select(one.c.customer_id, one.c.place) for one in few)).subquery()
     turn = func.row_number().over(partition_by=each.c.place, order_by=each.c.customer_id)
     ranked = select(each.c.customer_id, each.c.place, turn.label("turn")).subquery()
-    return select(ranked.c.customer_id).order_by(ranked.c.turn, ranked.c.place).limit(bound(sample, Integer()))
+    return select(ranked.c.customer_id).order_by(ranked.c.turn, ranked.c.place).limit(sample)
 
 
 def _as_json(query: Any) -> Any:
@@ -214,9 +244,8 @@ def _reach(channel: Channel, rows: list[dict[str, Any]]) -> Reach:
 def _samples(session: Session, definition: rules.Definition, now: datetime, chosen: list[int]) -> list[Sample]:
     if not chosen:
         return []
-    found = compiler.compile(definition, now=now, only_customers=chosen).subquery()
-    named = select(found, CUSTOMERS.c.name).join(CUSTOMERS, CUSTOMERS.c.id == found.c.customer_id)
-    rows = {row.customer_id: row for row in session.execute(named).all()}
+    asked = {"present_moment": now, "only_customers": chosen}
+    rows = {row.customer_id: row for row in session.execute(_named(definition), asked).all()}
     return [
         Sample(
             customer_id=key,
@@ -229,4 +258,4 @@ def _samples(session: Session, definition: rules.Definition, now: datetime, chos
     ]
 
 
-__all__ = ["LIST_PRICES", "Preview", "Reach", "Sample", "WithoutCustomer", "preview", "without_customer"]
+__all__ = ["LIST_PRICES", "Preview", "Reach", "Sample", "WithoutCustomer", "count", "preview", "without_customer"]

@@ -1,8 +1,10 @@
 """Bring an audience up to date: one statement finds the difference, writes the members and the ledger."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +16,7 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    not_,
     null,
     or_,
     select,
@@ -30,7 +33,7 @@ from segments import compiler, rules
 from segments.boundaries import next_boundary, watches_time
 from segments.compiler import EVIDENCE
 from segments.fields import table_of
-from segments.source import bound
+from segments.source import Later, given
 
 MEMBERS, CHANGES = table_of(AudienceMember), table_of(AudienceChange)
 # Two builders of one audience wait for each other; the second number is the segment.
@@ -72,21 +75,16 @@ def refresh(
     cancelled, a newer edit, a crash) leaves the old one.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:lock, :segment)"), {"lock": _LOCK, "segment": segment_id})
-    segment = session.execute(
-        select(Segment.current_version, Segment.built_version, Segment.totals, Segment.due_at).where(
-            Segment.id == segment_id
-        )
-    ).one_or_none()
-    if segment is None or not segment.current_version:
+    segment = session.execute(_STANDING, {"members_of": segment_id}).one_or_none()
+    if segment is None:
         raise NotFound(f"There is no segment {segment_id} with a rule.")
     if segment.current_version != segment.built_version:
         only_customers = None  # never mix two versions: a new one is built whole
-    definition = _wording(session, segment_id, segment.current_version)
-    empty = not session.scalar(select(select(MEMBERS.c.customer_id).where(MEMBERS.c.segment_id == segment_id).exists()))
-    fill = empty and only_customers is None
+    definition = _parsed(segment.wording)
+    fill = segment.empty and only_customers is None
     writing = _Writing(segment_id, segment.current_version, now, reason)
-    statement = _first_fill(definition, writing) if fill else _difference(definition, writing, only_customers)
-    found = session.execute(statement).all()
+    statement = _first_fill(definition) if fill else _difference(definition, only_customers is not None)
+    found = session.execute(statement, writing.parameters(only_customers)).all()
     if only_customers is None and not fill:
         totals = counts(session, segment_id=segment_id)
     else:
@@ -104,22 +102,44 @@ class _Writing:
     now: datetime
     reason: str
 
-    def values(self) -> tuple[Any, Any, Any, Any]:
-        """Return segment, version, moment and reason, bound."""
-        moment = bound(self.now, DateTime(timezone=True))
-        return (
-            bound(self.segment_id, BigInteger()),
-            bound(self.version, BigInteger()),
-            moment,
-            bound(self.reason, Text()),
-        )
+    def parameters(self, only_customers: Sequence[int] | None) -> dict[str, Any]:
+        """Return what the statements below are executed with."""
+        only = {} if only_customers is None else {"only_customers": list(only_customers)}
+        return {
+            "members_of": self.segment_id,
+            "version": self.version,
+            "present_moment": self.now,
+            "reason": self.reason,
+            **only,
+        }
 
 
-def _wording(session: Session, segment_id: int, version: int) -> rules.Definition:
-    wording = select(SegmentVersion.definition).where(
-        SegmentVersion.segment_id == segment_id, SegmentVersion.version == version
+_SEGMENT = given("members_of", BigInteger(), Later.VALUE)
+_VERSION = given("version", BigInteger(), Later.VALUE)
+_MOMENT = given("present_moment", DateTime(timezone=True), Later.VALUE)
+_REASON = given("reason", Text(), Later.VALUE)
+
+
+_STANDING = (
+    select(
+        Segment.current_version,
+        Segment.built_version,
+        Segment.totals,
+        Segment.due_at,
+        cast(SegmentVersion.definition, Text).label("wording"),
+        not_(select(MEMBERS.c.customer_id).where(MEMBERS.c.segment_id == _SEGMENT).exists()).label("empty"),
     )
-    return rules.parse_definition(session.scalar(wording))
+    .join(
+        SegmentVersion,
+        and_(SegmentVersion.segment_id == Segment.id, SegmentVersion.version == Segment.current_version),
+    )
+    .where(Segment.id == _SEGMENT)
+)
+
+
+@lru_cache(maxsize=32)
+def _parsed(wording: str) -> rules.Definition:
+    return rules.parse_definition(json.loads(wording))
 
 
 def _stamp(
@@ -166,16 +186,23 @@ def _moved(before: Mapping[str, int], found: Sequence[Any]) -> dict[Grade, int]:
     return totals
 
 
-def _first_fill(definition: rules.Definition, writing: _Writing) -> Any:
+# Built once per wording and kept: building takes longer than a narrow question takes to answer.
+@lru_cache(maxsize=32)
+def _first_fill(definition: rules.Definition) -> Any:
     """Nobody is a member yet: a plain insert, streamed, without looking for what was there."""
-    found = compiler.compile(definition, now=writing.now).subquery("found")
-    key, number, moment, reason = writing.values()
+    found = compiler.compile(definition, now=Later.VALUE).subquery("found")
     entered = (
         insert(MEMBERS)
         .from_select(
             ["segment_id", "customer_id", "grade", "version", *EVIDENCE, "entered_at", "changed_at"],
             select(
-                key, found.c.customer_id, found.c.grade, number, *(found.c[kind] for kind in EVIDENCE), moment, moment
+                _SEGMENT,
+                found.c.customer_id,
+                found.c.grade,
+                _VERSION,
+                *(found.c[kind] for kind in EVIDENCE),
+                _MOMENT,
+                _MOMENT,
             ).order_by(found.c.customer_id),
         )
         .returning(MEMBERS.c.customer_id, MEMBERS.c.grade)
@@ -185,7 +212,7 @@ def _first_fill(definition: rules.Definition, writing: _Writing) -> Any:
         insert(CHANGES)
         .from_select(
             ["segment_id", "customer_id", "to_grade", "reason", "version", "at"],
-            select(key, entered.c.customer_id, entered.c.grade, reason, number, moment),
+            select(_SEGMENT, entered.c.customer_id, entered.c.grade, _REASON, _VERSION, _MOMENT),
         )
         .cte("logged")
     )
@@ -196,10 +223,14 @@ def _first_fill(definition: rules.Definition, writing: _Writing) -> Any:
     )
 
 
-def _difference(definition: rules.Definition, writing: _Writing, only_customers: Sequence[int] | None) -> Any:
+@lru_cache(maxsize=32)
+def _difference(definition: rules.Definition, only_some: bool) -> Any:
     """Write what differs between the audience as it is and as it should be; count it by grades."""
     found = compiler.compile(
-        definition, now=writing.now, only_customers=only_customers, members_of=writing.segment_id
+        definition,
+        now=Later.VALUE,
+        only_customers=Later.VALUE if only_some else None,
+        members_of=Later.VALUE,
     ).subquery("found")
     was = cast(found.c.was, Text)
     others = or_(*(found.c[kind].is_distinct_from(found.c[f"had_{kind}"]) for kind in EVIDENCE))
@@ -209,28 +240,27 @@ def _difference(definition: rules.Definition, writing: _Writing, only_customers:
         .cte("delta")
         .prefix_with("MATERIALIZED")
     )
-    key, number, moment, reason = writing.values()
     logged = (
         insert(CHANGES)
         .from_select(
             ["segment_id", "customer_id", "from_grade", "to_grade", "reason", "version", "at"],
-            select(key, delta.c.customer_id, delta.c.was, delta.c.grade, reason, number, moment).where(
-                delta.c.was.is_distinct_from(delta.c.grade)
-            ),
+            select(_SEGMENT, delta.c.customer_id, delta.c.was, delta.c.grade, _REASON, _VERSION, _MOMENT)
+            .where(delta.c.was.is_distinct_from(delta.c.grade))
+            .order_by(delta.c.customer_id),
         )
         .cte("logged")
     )
     return (
         select(delta.c.was, delta.c.grade, func.count().label("number"))
-        .add_cte(_kept(delta, writing), _gone(delta, writing), logged)
+        .add_cte(_kept(delta), _gone(delta), logged)
         .group_by(delta.c.was, delta.c.grade)
     )
 
 
-def _kept(delta: Any, writing: _Writing) -> Any:
+def _kept(delta: Any) -> Any:
     """Write who entered, changed or came back."""
-    key, number, moment, _ = writing.values()
-    values = [key, delta.c.customer_id, delta.c.grade, number, *(delta.c[kind] for kind in EVIDENCE), moment, moment]
+    evidence = [delta.c[kind] for kind in EVIDENCE]
+    values = [_SEGMENT, delta.c.customer_id, delta.c.grade, _VERSION, *evidence, _MOMENT, _MOMENT]
     entering = upsert(MEMBERS).from_select(
         ["segment_id", "customer_id", "grade", "version", *EVIDENCE, "entered_at", "changed_at"],
         select(*values).where(delta.c.grade.is_not(None)).order_by(delta.c.customer_id),
@@ -250,15 +280,14 @@ def _kept(delta: Any, writing: _Writing) -> Any:
     ).cte("kept")
 
 
-def _gone(delta: Any, writing: _Writing) -> Any:
+def _gone(delta: Any) -> Any:
     """Write who left; the row stays."""
-    key, number, moment, _ = writing.values()
     # As an array, not a join: just filled, the members have no statistics that a join could be planned by.
     leaving = func.array(select(delta.c.customer_id).where(delta.c.grade.is_(None)).scalar_subquery())
     return (
         update(MEMBERS)
-        .where(MEMBERS.c.segment_id == key, MEMBERS.c.customer_id == func.any(leaving))
-        .values(left_at=moment, changed_at=moment, version=number)
+        .where(MEMBERS.c.segment_id == _SEGMENT, MEMBERS.c.customer_id == func.any(leaving))
+        .values(left_at=_MOMENT, changed_at=_MOMENT, version=_VERSION)
         .cte("gone")
     )
 

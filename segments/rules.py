@@ -10,6 +10,7 @@ Here only the shape is checked; `segments.meaning` checks fields, operators and 
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, TypeAdapter, ValidationError
@@ -115,6 +116,14 @@ class Definition(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     grades: dict[Grade, Rule]
+
+    @cached_property
+    def wording(self) -> str:
+        """The definition as one text: equal for equal definitions."""
+        return json.dumps(self.document(), sort_keys=True)
+
+    def __hash__(self) -> int:
+        return hash(self.wording)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object that `parse_definition` reads."""

@@ -1,6 +1,7 @@
 """Where the value of a field comes from: one table under an alias, and the rows it points to, joined when asked for."""
 
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
@@ -56,10 +57,22 @@ def bound(value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
     return bindparam(None, value, type_=kind, unique=True)
 
 
+class Later(Enum):
+    """A value that a statement is executed with: it is built once and kept for the next time."""
+
+    VALUE = "given by name at the execution"
+
+
+def given(name: str, kind: TypeEngine[Any], value: Any) -> ColumnElement[Any]:
+    """Return a named parameter: with its value, or (`Later`) one without which the statement cannot be executed."""
+    later = value is Later.VALUE
+    return bindparam(name, None if later else value, type_=kind, required=later)
+
+
 class Source:
     """One row of a table, seen by a rule."""
 
-    def __init__(self, table: Table, *, now: datetime, entity: Entity | None = None) -> None:
+    def __init__(self, table: Table, *, now: datetime | Later, entity: Entity | None = None) -> None:
         self.row: FromClause = table.alias()
         self.now = now
         self._entity = entity
@@ -111,8 +124,8 @@ class Source:
         return as_text(row.c[ref.column])
 
     def moment(self) -> ColumnElement[Any]:
-        """Return the present moment, bound."""
-        return bound(self.now, _TYPES[Kind.TIME])
+        """Return the present moment: the one given, or the parameter `present_moment`."""
+        return given("present_moment", _TYPES[Kind.TIME], self.now)
 
     def _compare(self, fact: Fact) -> ColumnElement[bool]:
         operands = [self._operand(fact, operand) for operand in fact.operands]

@@ -15,7 +15,8 @@ from outreach import clock, problems
 from outreach.db import transaction
 from outreach.errors import InvalidInput, NotFound
 from outreach.models import Customer
-from segments import audiences, rules, scopes
+from outreach.vocabulary import Grade
+from segments import audiences, previews, rules, scopes
 from segments.answers import definition_in, proposal_out
 from segments.meaning import understand
 from segments.schemas import ExplanationOut, PartOut, PreviewOut
@@ -51,8 +52,8 @@ def say_rule(rule: RuleFile, as_json: AsJson = False) -> None:
 def count(rule: RuleFile, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Count the customers of each grade."""
     with _asked(rule, as_of) as (session, definition, now):
-        found = audiences.preview(session, definition=definition, now=now, sample=0)
-    print_fields({grade.value: number for grade, number in found.counts.items()}, as_json=as_json)
+        found = previews.count(session, definition=definition, now=now)
+    print_fields({grade.value: found.get(grade, 0) for grade in Grade}, as_json=as_json)
 
 
 @commands.command()

@@ -88,8 +88,8 @@ def test_an_edit_during_a_rebuild_undoes_the_rebuild(database: str) -> None:
 
     builder = threading.Thread(target=rebuild)
     with transaction() as holder:
-        # The rebuild has read its version and waits for the members when the edit is taken back.
-        holder.execute(text("LOCK TABLE audience_members IN ACCESS EXCLUSIVE MODE"))
+        # The rebuild has read its version and waits for the ledger when the edit is taken back.
+        holder.execute(text("LOCK TABLE audience_changes IN ACCESS EXCLUSIVE MODE"))
         builder.start()
         wait_for("wait_event_type = 'Lock'", 1)
         with transaction() as session:
