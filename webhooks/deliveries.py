@@ -126,9 +126,9 @@ def apply_events(session: Session, sets: Sequence[EventSet]) -> Applied:
     if not flat:
         return Applied(0, 0, [[] for _ in sets])
     now = clock.now(session)
-    rows = [_row(n, event, sets[number]) for n, (number, _, event) in enumerate(flat)]
+    rows = orjson.dumps([_row(n, event, sets[number]) for n, (number, _, event) in enumerate(flat)]).decode()
     session.execute(_TURN)
-    found = session.execute(_APPLY, {"events": orjson.dumps(rows).decode(), "now": now}).one()
+    found = session.execute(_APPLY, {"events": rows, "now": now}).one()
     if found.failed_notices:
         session.execute(_NOT_DELIVERED_AFTER_ALL, {"ids": found.failed_notices})
         session.execute(_LOOK_AGAIN, {"ids": found.failed_chunks, "now": now})

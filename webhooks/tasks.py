@@ -1,5 +1,10 @@
 """Celery's way in: apply what was stored, do what we owe the desks, tell subscribers."""
 
+import gc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 from celery import shared_task
 
 from outreach.crash import crash_at
@@ -14,15 +19,34 @@ def apply_inbox() -> None:
     """Apply stored events until none is due, and let the simulated recipients have their say."""
     with transaction() as session:
         simulated.play(session)
-    more = True
-    while more:
+    # While one batch is in the database the next one is read.
+    with without_collecting(), ThreadPoolExecutor(2, thread_name_prefix="inbox") as both:
+        for ended in [both.submit(_apply_until_none_is_due) for _ in range(2)]:
+            ended.result()
+
+
+def _apply_until_none_is_due() -> None:
+    applied = 1
+    while applied:
         with transaction() as session:
             applied = sum(inbox.apply_due(session, most=BATCH).values())
             if applied:
                 crash_at("before_inbox_commit")
         if applied:
             crash_at("after_inbox")
-        more = applied > 0
+            gc.collect(1)
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Keep the garbage collector from walking a batch again and again as it grows: that took half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @shared_task(name="webhooks.work_at_desks")

@@ -24,8 +24,7 @@ MESSAGE_ID_FIELD = "message_id"
 LONGEST_DETAIL = 500
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedEvent:
+class ParsedEvent(NamedTuple):
     """One fact about one message.
 
     `key` is the natural dedupe key: the same fact, repeated by the provider, has the same key. `bars` says

@@ -42,6 +42,8 @@ KINDS: dict[str, EventKind] = {
     "group_resubscribe": EventKind.UNKNOWN,  # consent comes back only through us: kept, never acted on
 }
 
+_MAY_BAR = frozenset({"bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe"})
+
 # Why SendGrid dropped a message instead of sending it, where that says something about the address.
 BARRING_DROPS: dict[str, SuppressionReason] = {
     "unsubscribed address": SuppressionReason.OPTED_OUT_AT_PROVIDER,
@@ -99,30 +101,39 @@ def parse_events(body: bytes, now: datetime | None = None, *, clean_raw: bool = 
 
 def _event(raw: dict[str, Any], word: str, now: datetime | None, clean_raw: bool) -> ParsedEvent:
     """Return one event; `sg_event_id` is not its key, because it may change when SendGrid repeats itself."""
-    message_id = identifier(raw.get(MESSAGE_ID_FIELD))
-    sendgrid_id = text(raw.get("sg_message_id"), 200)
-    address = text(raw.get("email"), 320)
-    reason = text(raw.get("reason")) or text(raw.get("response"))
-    which = raw.get("url") or raw.get("reason") or raw.get("response") or raw.get("attempt")
+    get = raw.get
+    message_id = identifier(get(MESSAGE_ID_FIELD))
+    sendgrid_id, timestamp = text(get("sg_message_id"), 200), get("timestamp")
+    address = text(get("email"), 320)
+    why, answer = get("reason"), get("response")
+    reason = text(why) or text(answer)
+    plain = word.lower()
     return ParsedEvent(
-        message_id=message_id,
+        message_id,
         # The part before the first dot is what the send call answered (X-Message-Id).
-        provider_id=sendgrid_id.partition(".")[0] if sendgrid_id else None,
-        key=digest(message_id or address, word, raw.get("timestamp"), sendgrid_id, which),
-        kind=KINDS.get(word.lower(), EventKind.UNKNOWN),
-        at=moment(raw.get("timestamp"), now),
-        detail=_detail(raw, word, reason),
-        bars=_bars(raw, word.lower(), reason),
-        address=address,
-        machine=raw.get("sg_machine_open") in (True, "true", "True", 1, "1"),
-        raw=storable(raw) if clean_raw else raw,
+        sendgrid_id.partition(".")[0] if sendgrid_id else None,
+        digest(
+            message_id.hex if message_id else address,
+            word,
+            timestamp,
+            sendgrid_id,
+            get("url") or why or answer or get("attempt"),
+        ),
+        KINDS.get(plain, EventKind.UNKNOWN),
+        moment(timestamp, now),
+        _detail(raw, word, reason),
+        _bars(raw, plain, reason) if plain in _MAY_BAR else None,
+        address,
+        get("sg_machine_open") in (True, "true", "True", 1, "1"),
+        storable(raw) if clean_raw else raw,
     )
 
 
 def _detail(raw: dict[str, Any], word: str, reason: str | None) -> str:
-    parts = [word, text(raw.get("type"), 50), text(raw.get("bounce_classification"), 50), text(raw.get("status"), 20)]
-    head = " ".join(part for part in parts if part)
-    return f"{head}: {reason}" if reason else head
+    for name, limit in (("type", 50), ("bounce_classification", 50), ("status", 20)):
+        if (said := text(raw.get(name), limit)) is not None:
+            word += f" {said}"
+    return f"{word}: {reason}" if reason else word
 
 
 def _bars(raw: dict[str, Any], word: str, reason: str | None) -> SuppressionReason | None:
