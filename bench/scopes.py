@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from bench.own_database import own_database
 from outreach.db import transaction
-from segments import compiler, rules
+from segments import compiler, rules, watching
 from segments.discovery import Proposal, discover_rules
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -75,6 +75,7 @@ def run(size: str = "small") -> dict[str, Any]:
             for tickets in plan["tickets"]
         ]
         alarms, tries = _false_alarms(plan["empty"])
+        candidates = _candidate_alarms(plan["empty"])
     recalls = _recalls() if _SHARED.exists() else []
     clear = [row for row in planted if row["tickets"] >= 20 and row["noise"] <= 0.3]
     goals = [
@@ -87,6 +88,12 @@ def run(size: str = "small") -> dict[str, Any]:
             "value": alarms / tries,
             "must": MUST_FALSE,
             "holds": alarms / tries <= MUST_FALSE,
+        },
+        {
+            "goal": "candidate problems out of tickets without a common cause, share of weeks, at most",
+            "value": candidates / plan["empty"],
+            "must": MUST_FALSE,
+            "holds": candidates / plan["empty"] <= MUST_FALSE,
         },
     ]
     return {
@@ -163,6 +170,30 @@ def _false_alarms(tries: int) -> tuple[int, int]:
             cases = chosen.sample(range(1, CUSTOMERS + 1), (5, 10, 20, 40, 80)[turn % 5])
             alarms += bool(discover_rules(session, problem_key="P-1", cases=sorted(cases), limit=1, now=NOW))
     return alarms, tries
+
+
+def _candidate_alarms(weeks: int) -> int:
+    """Return in how many of so many weeks of tickets about anything a problem was proposed that nobody has.
+
+    Half of the weeks have months of tickets before them to be compared with, half have none.
+    """
+    chosen, alarms = random.Random(13), 0
+    for turn in range(weeks):
+        with transaction() as session:
+            session.execute(text("DELETE FROM tickets"))
+            fresh = chosen.sample(range(1, CUSTOMERS + 1), (10, 20, 40, 80)[turn % 4])
+            before = chosen.sample(range(1, CUSTOMERS + 1), 400 if turn % 2 else 0)
+            for customers, age in ((fresh, timedelta(days=2)), (before, timedelta(days=30))):
+                session.execute(
+                    text(
+                        "INSERT INTO tickets (desk, external_id, customer_id, subject, status, opened_at)"
+                        " SELECT 'd', :age || '-' || c, c, 'help', 'open', :at FROM unnest(cast(:ids AS bigint[])) c"
+                    ),
+                    {"age": str(age.days), "ids": customers, "at": NOW - age},
+                )
+            alarms += bool(watching.propose_problems(session, now=NOW))
+            session.execute(text("DELETE FROM problem_candidates"))
+    return alarms
 
 
 def _day(value: str) -> date:

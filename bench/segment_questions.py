@@ -150,14 +150,15 @@ HAND: dict[str, str] = {
             {_NONE} AS orders, coalesce(t.tickets, '{{}}') AS tickets, {_NONE} AS events
           FROM (
             SELECT i.customer_id, array_agg(i.id ORDER BY i.id) AS all_items,
-              array_agg(i.id ORDER BY i.id) FILTER (WHERE NOT i.quantity_returned >= i.quantity
+              array_agg(i.id ORDER BY i.id) FILTER (WHERE NOT over
                 AND (i.delivered_at IS NOT NULL OR i.cancelled_at IS NULL)) AS items,
-              bool_or(i.delivered_at IS NOT NULL AND NOT i.quantity_returned >= i.quantity) AS holds,
-              bool_or(i.delivered_at IS NULL AND i.cancelled_at IS NULL AND NOT i.quantity_returned >= i.quantity)
-                AS moving,
-              bool_or(i.quantity_returned >= i.quantity) AS back,
-              bool_and(i.quantity_returned >= i.quantity OR i.cancelled_at IS NOT NULL) AS gone
+              bool_or(i.delivered_at IS NOT NULL AND NOT over) AS holds,
+              bool_or(i.delivered_at IS NULL AND i.cancelled_at IS NULL AND NOT over) AS moving,
+              bool_or(over) AS back,
+              bool_and(over OR i.cancelled_at IS NOT NULL) AS gone
             FROM order_items i JOIN products p ON p.id = i.product_id
+            CROSS JOIN LATERAL (SELECT i.quantity_returned >= i.quantity OR i.attributes ->> 'replaced' IS NOT NULL
+              OR i.attributes ->> 'remedy' IS NOT NULL AS over) x
             WHERE p.external_id IN ({_SIXTY_SQL}) AND i.customer_id IS NOT NULL
             GROUP BY i.customer_id) h
           FULL JOIN (
@@ -229,7 +230,9 @@ overlap AS (
   JOIN audience_members m ON m.customer_id = f.customer_id AND m.left_at IS NULL AND m.grade <> 'cleared'
   JOIN segments s ON s.id = m.segment_id JOIN problems p ON p.id = s.problem_id
   WHERE f.grade <> 'cleared' AND p.state NOT IN ('closed', 'resolved') GROUP BY p.key)
-SELECT (SELECT jsonb_agg(reach) FROM reach), (SELECT jsonb_agg(overlap) FROM overlap)
+SELECT (SELECT jsonb_agg(reach) FROM reach), (SELECT jsonb_agg(overlap) FROM overlap),
+  (SELECT jsonb_agg(s) FROM (SELECT f.*, c.name FROM ({found}) f JOIN customers c ON c.id = f.customer_id
+     WHERE f.customer_id = ANY(ARRAY(SELECT customer_id FROM found ORDER BY customer_id LIMIT 5))) s)
 """
 HAND_FILL = """
 WITH found AS ({found}),

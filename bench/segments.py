@@ -208,6 +208,8 @@ def _changed(customers: int) -> dict[str, Any]:
         whole.append(_timed(partial(_refresh, segment)))
         _vacuum()  # as the server does by itself after a while
         with transaction() as session:
+            sweeps.ask_again(session, now=NOW)  # when next to look at the time, which the rebuild leaves to a sweep
+        with transaction() as session:
             session.execute(
                 text(
                     "UPDATE order_items SET quantity_returned = quantity WHERE customer_id IN"

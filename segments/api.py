@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -180,11 +180,15 @@ def explain_scope(session: SessionDep, _: Reader, key: ProblemName, document: Gi
 
 @router.post("/problems/{key}/scope/discover")
 def discover_scope(
-    session: SessionDep, _: Reader, key: ProblemName, limit: Annotated[int, Query(ge=1, le=20)] = 5
+    session: SessionDep,
+    _: Reader,
+    key: ProblemName,
+    limit: Annotated[int, Query(ge=1, le=20)] = 5,
+    words: Annotated[list[Annotated[str, Field(min_length=2, max_length=100)]], Query(max_length=50)] = [],  # noqa: B006
 ) -> list[ProposalOut]:
-    """Propose scopes from the tickets linked to a problem, best first."""
+    """Propose scopes from the tickets linked to a problem, and from unlinked ones that have the words; best first."""
     problem = problems.find(session, key)
-    found = scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=limit)
+    found = scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=limit, words=words)
     return [proposal_out(proposal) for proposal in found]
 
 

@@ -123,7 +123,11 @@ class Plan:
     def tables(self) -> FromClause:
         """Return the joined candidates; ask for it after the expressions, which may join the customers."""
         if self._customer_used and not self._from_customers:
-            return self._candidates.join(self._customer.row, self._customer.row.c.id == self.customer_id)
+            row = self._customer.row
+            of_candidate = row.c.id == self.customer_id
+            # Said twice, so that the few customers are looked up instead of all being read.
+            few = row.c.id == func.any(self._only) if self._only is not None else true()
+            return self._candidates.join(row, and_(of_candidate, few))
         return self._candidates
 
     def holds(self, meaning: Meaning) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
-from outreach.models import Customer, Problem, ScopeRejection, Ticket
+from outreach.models import Customer, Problem, ScopeRejection
 from segments import compiler, holdings, rules
 from segments.fields import ENTITIES
 from segments.meaning import understand_rule
@@ -64,10 +64,19 @@ class Proposal:
         return self.contrast.cases_inside
 
 
-def cases_of(session: Session, *, problem: Problem) -> list[int]:
-    """Return the customers who wrote about a problem."""
-    writers = select(Ticket.customer_id).where(Ticket.problem_id == problem.id, Ticket.customer_id.is_not(None))
-    return [customer for customer in session.scalars(writers.distinct().order_by(Ticket.customer_id)) if customer]
+def cases_of(session: Session, *, problem: Problem, now: datetime, words: Sequence[str] = ()) -> list[int]:
+    """Return the customers who wrote about a problem: of its linked tickets, and of any whose text has the words.
+
+    Each of `words` is enough, in the subject or the body, whatever its case and accents. A ticket that is linked to
+    another problem is about that one. Raises `InvalidRule` for words that cannot be asked for.
+    """
+    this = {"field": "problem.key", "op": "equals", "value": problem.key}
+    wrote: list[dict[str, Any]] = [this]
+    if words:
+        said = [{"field": field, "op": "contains_any", "value": list(words)} for field in ("subject", "body")]
+        wrote.append({"all": [{"field": "problem.key", "op": "is_missing"}, {"any": said}]})
+    rule = rules.parse_definition({"related": "tickets", "where": {"any": wrote}})
+    return sorted(session.scalars(compiler.compile(rule, now=now, evidence=False)))
 
 
 def discover_rules(

@@ -1,6 +1,6 @@
 """The scope of a problem: the standard four grades, the proposals for them, and their acceptance."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,16 +41,19 @@ def scope_for(
     )
 
 
-def discover(session: Session, *, problem_id: int, now: datetime, limit: int = 5) -> list[Proposal]:
+def discover(
+    session: Session, *, problem_id: int, now: datetime, limit: int = 5, words: Sequence[str] = ()
+) -> list[Proposal]:
     """Propose scopes from the tickets linked to a problem, best first; empty when nothing stands out.
 
-    What was rejected for this problem is not proposed again.
+    With `words`, tickets of no problem whose subject or body has one of them count as well. What was rejected for
+    this problem is not proposed again.
     """
     problem = _problem(session, problem_id)
     return discover_rules(
         session,
         problem_key=problem.key,
-        cases=cases_of(session, problem=problem),
+        cases=cases_of(session, problem=problem, now=now, words=words),
         limit=limit,
         refused=refused_by(session, problem=problem),
         now=now,

@@ -1,4 +1,7 @@
-"""The rules of a usual scope: who wrote, who holds such an item, whose is on its way, who has none left."""
+"""The rules of a usual scope: who wrote, who holds such an item, whose is on its way, who has none left.
+
+An item (or order) is gone once it was sent back or cancelled, and once its attributes say `replaced` or `remedy`.
+"""
 
 from typing import Any
 
@@ -9,6 +12,9 @@ DELIVERED = {"field": "delivered_at", "op": "is_present"}
 NOT_DELIVERED = {"field": "delivered_at", "op": "is_missing"}
 CANCELLED = {"field": "cancelled_at", "op": "is_present"}
 NOT_CANCELLED = {"field": "cancelled_at", "op": "is_missing"}
+# What an import or a desk wrote on the item or order once the customer was helped: a date, a number, anything.
+HELPED = [{"field": f"attributes.{name}", "op": "is_present"} for name in ("replaced", "remedy")]
+NOT_HELPED = {"not": {"any": HELPED}}
 
 
 def standard_grades(
@@ -34,13 +40,13 @@ def standard_grades(
     if such is not None:
         same = such.get("all", [such])
         items = of == "order_items"
-        here = [{"not": SENT_BACK}] if items else []
-        gone = {"any": [SENT_BACK, CANCELLED]} if items else CANCELLED
+        here: list[dict[str, Any]] = [{"not": SENT_BACK}, NOT_HELPED] if items else [NOT_HELPED]
+        gone = {"any": [*([SENT_BACK] if items else []), CANCELLED, *HELPED]}
         all_gone = {"related": of, "quantifier": "all", "among": {"all": same}, "where": gone}
         holds = _some(of, [*same, DELIVERED, *here])
-        # Whoever has sent all of it back was in scope before anybody knew: likely here, overridden by cleared.
-        returned = {"all": [_some(of, [*same, SENT_BACK]), all_gone]}
-        definition[Grade.LIKELY.value] = {"any": [holds, returned]} if items else holds
+        # Whoever sent all of it back, or was helped, was in scope before: likely here, overridden by cleared.
+        over = {"any": [*([SENT_BACK] if items else []), *HELPED]}
+        definition[Grade.LIKELY.value] = {"any": [holds, {"all": [_some(of, [*same, over]), all_gone]}]}
         definition[Grade.INCOMING.value] = _some(of, [*same, NOT_DELIVERED, NOT_CANCELLED, *here])
         definition[Grade.CLEARED.value] = {"any": [all_gone, answered]}
     return definition

@@ -109,15 +109,16 @@ def explain(
 def discover(
     key: Annotated[str, typer.Argument(help="The problem's key, like P-7.")],
     limit: Annotated[int, typer.Option(min=1, max=20)] = 5,
+    word: Annotated[
+        list[str] | None, typer.Option(help="Count unlinked tickets whose text has this too; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose scopes from the tickets linked to a problem, best first."""
     with transaction() as session:
-        problem = problems.find(session, key)
-        found = [
-            proposal_out(proposal).model_dump(mode="json")
-            for proposal in scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=limit)
-        ]
+        problem, now = problems.find(session, key), clock.now(session)
+        proposals = scopes.discover(session, problem_id=problem.id, now=now, limit=limit, words=word or ())
+        found = [proposal_out(proposal).model_dump(mode="json") for proposal in proposals]
     if as_json:
         print_json(found)
         return

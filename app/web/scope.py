@@ -44,10 +44,17 @@ def show(request: Request, session: SessionDep, actor: Reader, key: Key) -> Resp
 
 
 @router.get("/problems/{key}/scope/proposals")
-def propose(request: Request, session: SessionDep, actor: Reader, key: Key) -> Response:
-    """Return what the people who wrote have in common, best first."""
+def propose(
+    request: Request,
+    session: SessionDep,
+    actor: Reader,
+    key: Key,
+    words: Annotated[str, Query(max_length=1000)] = "",
+) -> Response:
+    """Return what the people who wrote have in common, best first; `words` are parted by commas."""
     problem = problems.find(session, key)
-    found = scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=5)
+    asked = [word for each in words.split(",")[:50] if len(word := each.strip()) > 1]
+    found = scopes.discover(session, problem_id=problem.id, now=clock.now(session), limit=5, words=asked)
     shown = [(each, json.dumps(each.definition.document()), json.dumps(each.rule)) for each in found]
     return page(request, session, actor, "scope/proposals.html", problem=problem, proposals=shown)
 

@@ -102,3 +102,58 @@ def test_the_sweep_gives_a_problem_the_scope_of_those_who_wrote(session: Session
     sweeps.sweep(session, now=now)
     assert set(graded(session, scope.id)) == {writer.id, late.id}
     assert audiences.scope_of(session, problem_id=closed.id) is None
+
+
+def test_whoever_was_helped_is_cleared_and_who_has_another_such_item_is_not(
+    session: Session, company, now: datetime
+) -> None:
+    problem = company.problem()
+    replaced, remedied, one_of_two, untouched = (company.customer() for _ in range(4))
+    company.item(replaced, lot="A7", delivered_at=now, attributes={"replaced": "2026-05-01"})
+    company.item(remedied, lot="A7", delivered_at=now, attributes={"remedy": "software 4.2.1"})
+    company.item(one_of_two, lot="A7", delivered_at=now, attributes={"remedy": True})
+    company.item(one_of_two, lot="A7", delivered_at=now)
+    company.item(untouched, lot="A7", delivered_at=now, attributes={"colour": "red"})
+    such = rules.parse_rule({"field": "lot", "op": "equals", "value": "A7"})
+    definition = scopes.scope_for(session, problem_id=problem.id, such=such)
+    version = scopes.accept(session, problem_id=problem.id, definition=definition, author="me", now=now)
+    assert graded(session, version.segment_id) == {
+        replaced.id: Grade.CLEARED,
+        remedied.id: Grade.CLEARED,
+        one_of_two.id: Grade.LIKELY,
+        untouched.id: Grade.LIKELY,
+    }
+
+
+def test_tickets_that_nobody_linked_count_when_they_have_the_words(session: Session, company, now: datetime) -> None:
+    kit, problem, other = company.product("KIT"), company.problem(), company.problem("P-2")
+    for number in range(160):
+        customer = company.customer()
+        company.item(customer, kit, lot="A7" if number < 20 else f"B{number % 8}", delivered_at=now)
+        if number < 12:
+            company.ticket(
+                customer, subject="It is LEAKING again" if number % 2 else "Help", body="Goteja: vazão, água"
+            )
+        elif number < 40:
+            company.ticket(customer, other, subject="leaking too, but that is another problem")
+    assert scopes.discover(session, problem_id=problem.id, now=now) == []
+    found = scopes.discover(session, problem_id=problem.id, now=now, words=["leaking", "agua"])
+    assert found[0].sentence == "Customers who have an order item whose lot is A7"
+    assert found[0].contrast.cases_inside == 12
+
+
+def test_what_is_on_its_way_does_not_narrow_the_cause_to_what_has_arrived(
+    session: Session, company, now: datetime
+) -> None:
+    kit, problem = company.product("KIT"), company.problem()
+    for number in range(240):
+        customer = company.customer()
+        arrived = None if number % 4 == 3 else now
+        company.item(customer, kit, lot="A7" if number < 60 else f"B{number % 8}", delivered_at=arrived)
+        if number < 24 and arrived:
+            company.ticket(customer, problem)
+    best = scopes.discover(session, problem_id=problem.id, now=now)[0]
+    assert best.sentence == "Customers who have an order item whose lot is A7"
+    version = scopes.accept(session, problem_id=problem.id, proposal=best, author="me", now=now)
+    grades = list(graded(session, version.segment_id).values())
+    assert grades.count(Grade.INCOMING) == 15
