@@ -1,16 +1,21 @@
-"""Keeping what knocked, before anybody answers 2xx: one statement that commits by itself, and PostgreSQL alone.
+"""Keeping what knocked, before anybody answers 2xx: a durable row each, and PostgreSQL alone.
 
 Nothing is parsed and nobody is woken: a broken Redis can neither lose an event nor delay the answer. The sweep
 finds what was kept within seconds.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import orjson
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import text
 
 from outreach.db import committing
+from outreach.errors import Unavailable
 
 # What of the headers is kept: what parsing needs, no secrets and no signatures.
 KEPT_HEADERS = (
@@ -19,30 +24,100 @@ KEPT_HEADERS = (
 )
 LONGEST_KEY = 200
 
+MOST_TOGETHER = 64
+
 _KEEP = text("""
 INSERT INTO inbound_events (source, key, headers, body) VALUES (:source, :key, cast(:headers AS jsonb), :body)
 ON CONFLICT (source, key) DO NOTHING
 """)
 
 
-def keep(*, source: str, key: str | None, headers: Mapping[str, str], query: str, body: bytes) -> bool:
-    """Keep a verified event, once per source and key; returns false when it was there already.
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A verified event as it came: whose it is, its own key if it has one, headers, query string and bytes."""
+
+    source: str
+    key: str | None
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+
+    def row(self) -> dict[str, object]:
+        """Return what is stored of it."""
+        kept = {name: value for name in KEPT_HEADERS if (value := self.headers.get(name)) is not None}
+        return {
+            "source": self.source,
+            "key": key_of(self.key, self.query, self.body),
+            "headers": orjson.dumps({**kept, "query": self.query}).decode().replace("\\u0000", ""),
+            "body": self.body,
+        }
+
+
+async def keep(knock: Knock) -> None:
+    """Keep a verified event, once per source and key, and return when it is durable.
 
     Without a natural key the bytes themselves, with their query string, are the key. Raises `Unavailable` when the
     database did not take it, so that the sender tries again.
     """
-    kept = {name: value for name in KEPT_HEADERS if (value := headers.get(name)) is not None}
+    loop = asyncio.get_running_loop()
+    if (keeper := _keepers.get(loop)) is None:
+        keeper = _keepers[loop] = _Keeper()
+    await keeper.keep(knock)
+
+
+class _Keeper:
+    """Stores for one event loop; what comes in while one transaction commits shares the next one."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Knock, asyncio.Future[None]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def keep(self, knock: Knock) -> None:
+        """Return once it is stored; raises what went wrong with this one."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((knock, ended))
+        if self._work is None:
+            self._work = asyncio.create_task(self._store_all())
+        await ended
+
+    async def _store_all(self) -> None:
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                await self._store(together)
+        finally:
+            self._work = None
+
+    async def _store(self, together: Sequence[tuple[Knock, "asyncio.Future[None]"]]) -> None:
+        error: Exception | None = None
+        try:
+            await run_in_threadpool(store, [knock for knock, _ in together])
+        except Exception as failed:  # noqa: BLE001 - handed to those who wait
+            error = failed
+        if error is not None and len(together) > 1 and not isinstance(error, Unavailable):
+            for one in together:  # one that cannot be stored does not stop the others
+                await self._store([one])
+            return
+        for _, ended in together:
+            if ended.done():
+                continue  # its sender hung up
+            if error is None:
+                ended.set_result(None)
+            else:
+                ended.set_exception(error)
+
+
+_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Keeper] = WeakKeyDictionary()
+
+
+def store(knocks: Sequence[Knock]) -> int:
+    """Store verified events with one commit, once per source and key; returns how many were new.
+
+    Raises `Unavailable` when the database did not take them.
+    """
     with committing() as connection:
-        stored = connection.execute(
-            _KEEP,
-            {
-                "source": source,
-                "key": key_of(key, query, body),
-                "headers": orjson.dumps({**kept, "query": query}).decode().replace("\\u0000", ""),
-                "body": body,
-            },
-        )
-        return stored.rowcount == 1
+        # Many go in one pipeline, which ends, and so commits, once.
+        return connection.execute(_KEEP, [knock.row() for knock in knocks]).rowcount
 
 
 def key_of(key: str | None, query: str, body: bytes) -> str:

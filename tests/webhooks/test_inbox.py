@@ -1,5 +1,6 @@
 """The inbox on a real database: what is kept, what is applied together, and what is left over of a body."""
 
+import asyncio
 import itertools
 import random
 from datetime import timedelta
@@ -26,7 +27,7 @@ COLUMNS = (
 
 def keep(events: list[Any], source: str = "sendgrid") -> None:
     body = body_of(events) if isinstance(events, list) else events
-    intake.keep(source=source, key=None, headers={"content-type": "application/json"}, query="", body=body)
+    intake.store([intake.Knock(source, None, {"content-type": "application/json"}, "", body)])
 
 
 def keep_inside(session: Session, body: bytes, source: str = "sendgrid", key: str = "") -> InboundEvent:
@@ -198,14 +199,19 @@ def test_one_body_that_the_database_refuses_does_not_cost_the_batch(
 
 
 def test_events_are_kept_once_and_by_their_key(database: str) -> None:
-    assert intake.keep(source="lob", key=None, headers={}, query="", body=b"{}")
-    assert not intake.keep(source="lob", key=None, headers={}, query="", body=b"{}")
-    assert intake.keep(source="lob", key=None, headers={}, query="a=1", body=b"{}")
-    assert intake.keep(source="desk-generic", key="evt-1", headers={}, query="", body=b"{}")
-    assert not intake.keep(source="desk-generic", key="evt-1", headers={}, query="", body=b"other bytes")
-    assert intake.keep(source="desk-generic", key="k" * 5000, headers={}, query="", body=b"{}")
+    def new(source: str, key: str | None = None, query: str = "", body: bytes = b"{}") -> int:
+        return intake.store([intake.Knock(source, key, {}, query, body)])
+
+    assert new("lob") == 1
+    assert new("lob") == 0
+    assert new("lob", query="a=1") == 1
+    assert new("desk-generic", "evt-1") == 1
+    assert new("desk-generic", "evt-1", body=b"other bytes") == 0
+    assert new("desk-generic", "k" * 5000) == 1
+    knocks = [intake.Knock("lob", f"evt-{number // 2}", {}, "", b"{}") for number in range(20)]
+    assert intake.store(knocks) == 10
     with transaction() as session:
-        assert inbox.counts(session) == {"new": 4}
+        assert inbox.counts(session) == {"new": 14}
 
 
 def test_evidence_settles_a_message_whose_call_was_in_doubt(session: Session) -> None:
@@ -254,3 +260,16 @@ def test_what_the_provider_reports_bars_the_address_of_the_message(
     inbox.apply_due(session)
     found = [(row.address, row.reason) for row in session.scalars(select(Suppression))]
     assert found == ([("ann.1@example.com", reason)] if reason else [])
+
+
+def test_what_comes_at_the_same_time_shares_a_commit_and_one_that_cannot_be_stored_stops_none(
+    session: Session,
+) -> None:
+    async def all_at_once() -> list[BaseException | None]:
+        sources: list[Any] = ["lob", None, "lob", "sendgrid"]  # an event without a source is refused by the table
+        knocks = [intake.Knock(source, f"evt-{place}", {}, "", b"{}") for place, source in enumerate(sources)]
+        return await asyncio.gather(*map(intake.keep, knocks), return_exceptions=True)
+
+    ended = asyncio.run(all_at_once())
+    assert [error is None for error in ended] == [True, False, True, True]
+    assert inbox.counts(session) == {"new": 3}

@@ -104,7 +104,7 @@ def test_delivered_notices_and_refusals_are_told_of(receiver: Receiver) -> None:
     with transaction() as session:
         ids = sent_messages(session, 2)
     events = [sendgrid_event(ids[0]), sendgrid_event(ids[1], "unsubscribe")]
-    intake.keep(source="sendgrid", key=None, headers={}, query="", body=body_of(events))
+    intake.store([intake.Knock("sendgrid", None, {}, "", body_of(events))])
     with transaction() as session:
         assert inbox.apply_due(session) == {"applied": 1}
     outgoing.tell()
