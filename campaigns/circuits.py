@@ -24,7 +24,8 @@ LONGEST_REST_SECONDS = 600.0
 WINDOW_SECONDS = 60
 TOO_MANY_REQUESTS = 429
 
-# SQL for statements that bind :provider. While it rests; and at any time between the opening and the first success.
+# SQL for statements that bind :provider: while it rests, which spares a claim that `take_probe` would undo; and at any
+# time between the opening and the first success.
 RESTS = """EXISTS (SELECT 1 FROM provider_circuits circuit
         WHERE circuit.provider = :provider AND circuit.retry_at > clock_timestamp())"""
 CIRCUIT = "EXISTS (SELECT 1 FROM provider_circuits circuit WHERE circuit.provider = :provider)"

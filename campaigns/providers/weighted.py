@@ -116,10 +116,10 @@ class WeightedSenders:
         """Send through one sender; tells besides whether what it refused may go elsewhere."""
         sender = next(sender for sender in self._senders if sender.label == label)
         receipts = sender.provider.send(envelopes, deadline=deadline)
-        elsewhere = any(
-            r.outcome is Outcome.REFUSED and r.status_code != 429 and not (r.detail or "").startswith(NOT_CALLED)
-            for r in receipts
-        ) and not any(r.status_code == 429 for r in receipts)
+        limited = any(r.status_code == 429 for r in receipts)
+        elsewhere = not limited and any(
+            r.outcome is Outcome.REFUSED and not (r.detail or "").startswith(NOT_CALLED) for r in receipts
+        )
         if elsewhere:
             self._rests_until[label] = time.monotonic() + REST_SECONDS
             log.warning("sender failed, the next one takes over", provider=self.name, sender=label[-4:])
