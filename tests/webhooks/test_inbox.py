@@ -262,14 +262,13 @@ def test_what_the_provider_reports_bars_the_address_of_the_message(
     assert found == ([("ann.1@example.com", reason)] if reason else [])
 
 
-def test_what_comes_at_the_same_time_shares_a_commit_and_one_that_cannot_be_stored_stops_none(
-    session: Session,
-) -> None:
+def test_what_comes_at_the_same_time_shares_a_commit_and_one_that_cannot_be_stored_stops_none(database: str) -> None:
     async def all_at_once() -> list[BaseException | None]:
         sources: list[Any] = ["lob", None, "lob", "sendgrid"]  # an event without a source is refused by the table
         knocks = [intake.Knock(source, f"evt-{place}", {}, "", b"{}") for place, source in enumerate(sources)]
         return await asyncio.gather(*map(intake.keep, knocks), return_exceptions=True)
 
     ended = asyncio.run(all_at_once())
-    assert [error is None for error in ended] == [True, False, True, True]
-    assert inbox.counts(session) == {"new": 3}
+    assert [error is None for error in ended] == [True, False, True, True], ended
+    with transaction() as session:
+        assert inbox.counts(session) == {"new": 3}
