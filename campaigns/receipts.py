@@ -110,7 +110,7 @@ def record(
             session.execute(_GIVE_UP, {"ids": ids, "now": now})
         else:
             asked = max(r.retry_after_seconds or 0 for r in refused)
-            wait = max(asked, min(2.0**claim_tries * 5, LONGEST_WAIT_SECONDS))
+            wait = max(asked, min(2.0 ** (claim_tries if counts else 0) * 5, LONGEST_WAIT_SECONDS))
             session.execute(_RETRY, {"ids": ids, "due_at": now + timedelta(seconds=wait), "counts": int(counts)})
     outcomes = Counter(r.outcome.value for r in receipts if r.message_id in ours)
     if fenced := len(receipts) - len(ours):

@@ -1,12 +1,13 @@
 """A provider's rate, kept by all workers together through Redis, and by each one alone while Redis is away.
 
-The generic cell rate algorithm (ATM Forum, Traffic Management 4.0, 4.4.2): one number per provider, the moment at which
-everything reserved so far will have gone out. A reservation moves it on, and says how long to wait. In no period are
-more calls made than allowed; a tenth of them may come at once.
+An exact sliding window: the moments of the newest calls are kept, as many as a period allows. The next call comes at
+once while there are fewer, else one period after the oldest of them. At high rates one moment stands for a block of
+calls that are reserved together, a hundredth of the rate.
 """
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -28,12 +29,16 @@ STALE_SECONDS = 0.25
 _RESERVE = """
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
-local interval, burst, calls, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local ends = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + calls * interval
-local wait = math.max(ends - burst * interval - now, 0)
-if wait > longest then return -1 end
-redis.call('SET', KEYS[1], string.format('%.0f', ends), 'PX', math.ceil((ends - now) / 1000) + 1000)
-return math.ceil(wait)
+local slots, period, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local turn = now
+if redis.call('LLEN', KEYS[1]) >= slots then
+    turn = math.max(now, tonumber(redis.call('LINDEX', KEYS[1], -slots)) + period)
+end
+if turn - now > longest then return -1 end
+redis.call('RPUSH', KEYS[1], string.format('%.0f', turn))
+redis.call('LTRIM', KEYS[1], -slots, -1)
+redis.call('PEXPIRE', KEYS[1], math.ceil((turn - now + period) / 1000) + 1000)
+return turn - now
 """
 
 
@@ -52,13 +57,15 @@ class Pace:
         redis: Callable[[], Any] | None = None,
         processes: int = 1,
     ) -> None:
-        self._burst = max(1, int(calls // 10))
-        self._interval = period_seconds / (calls - self._burst + 1) if calls >= 1 else period_seconds / calls
-        self._block = max(1, self._burst // 10)
+        self._block = max(1, int(calls // 100))
+        self._slots = max(1, int(calls // self._block))
+        self._period = period_seconds if calls >= 1 else period_seconds / calls
         self._key, self._redis, self._processes = f"outreach:pace:{name}", redis, processes if redis else 1
         self._lock = Lock()
         self._left, self._usable_from = 0, 0.0
-        self._ends = 0.0
+        # Alone: our part of the moments, over a longer period where there are fewer moments than processes.
+        self._own: deque[float] = deque(maxlen=max(1, self._slots // self._processes))
+        self._own_period = self._period * max(1.0, self._processes / self._slots)
         self._redis_again_at = 0.0
 
     def turn(self, deadline: float) -> float:
@@ -83,19 +90,17 @@ class Pace:
         if self._redis is not None and now >= self._redis_again_at:
             try:
                 microseconds = self._redis().register_script(_RESERVE)(
-                    keys=[self._key], args=[self._interval * 1e6, self._burst, self._block, math.floor(longest * 1e6)]
+                    keys=[self._key], args=[self._slots, math.ceil(self._period * 1e6), math.floor(longest * 1e6)]
                 )
                 return self._block, int(microseconds) / 1e6
             except (RedisError, OSError, OutreachError) as error:
                 self._redis_again_at = now + REDIS_REST_SECONDS
                 log.warning("pace.redis_away", key=self._key, error=type(error).__name__, processes=self._processes)
-        return 1, self._reserve_alone(now, longest)
+        return self._block, self._reserve_alone(now, longest)
 
     def _reserve_alone(self, now: float, longest: float) -> float:
-        interval, burst = self._interval * self._processes, max(1, self._burst // self._processes)
-        ends = max(self._ends, now) + interval
-        wait = max(ends - burst * interval - now, 0.0)
-        if wait > longest:
+        turn = max(now, self._own[0] + self._own_period) if len(self._own) == self._own.maxlen else now
+        if turn - now > longest:
             return -1.0
-        self._ends = ends
-        return wait
+        self._own.append(turn)
+        return turn - now

@@ -20,7 +20,7 @@ FAULTS = {"accept_then_drop": 0.01, "error_after_accept": 0.01, "latency_ms": 20
         pytest.param(Channel.EMAIL, 400, 2, id="email-small"),
         pytest.param(Channel.EMAIL, 12_000, 4, marks=pytest.mark.faults, id="email"),
         pytest.param(Channel.SMS, 3_000, 4, marks=pytest.mark.faults, id="sms"),
-        pytest.param(Channel.POSTCARD, 800, 3, marks=pytest.mark.faults, id="postcard"),
+        pytest.param(Channel.POSTCARD, 250, 3, marks=pytest.mark.faults, id="postcard"),
     ],
 )
 def test_killed_workers_lose_nobody_and_tell_nobody_twice(
