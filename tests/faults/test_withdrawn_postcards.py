@@ -46,7 +46,7 @@ def reported() -> bool:
 def account(installation: Installation) -> list[str]:
     """Return what does not add up."""
     with transaction() as session:
-        return [str(found) for found in ledger.verify(session, campaign=lifecycle.find(session, "C-1")).discrepancies)
+        return [str(found) for found in ledger.verify(session, campaign=lifecycle.find(session, "C-1")).discrepancies]
 
 
 def test_cards_that_are_not_printed_are_taken_back_once(
