@@ -45,7 +45,6 @@ def create_worker() -> Celery:
         "webhooks.apply_inbox": tick,
         "webhooks.work_at_desks": tick,
         "webhooks.send_answers": tick,
-        "webhooks.send_answers": tick,
         "webhooks.tell_subscribers": tick,
         "webhooks.poll_desks": _POLL_SECONDS,
     }

@@ -49,6 +49,7 @@ AREAS: tuple[Area, ...] = (
     Area("/surveys", "Surveys", "list-checks", Permission.CAMPAIGNS_READ),
     Area("/customer-health", "Customer health", "activity", Permission.CUSTOMERS_READ),
     Area("/inbox", "Inbox", "inbox", Permission.CUSTOMERS_READ),
+    Area("/customers", "Customers", "users", Permission.CUSTOMERS_READ),
     Area("/segments", "Segments", "filter", Permission.SEGMENTS_READ, "Set up"),
     Area("/templates", "Templates", "file-text", Permission.CAMPAIGNS_READ, "Set up"),
     Area("/playbooks", "Playbooks", "book-open", Permission.CAMPAIGNS_READ, "Set up"),
