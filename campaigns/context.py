@@ -66,7 +66,7 @@ def contexts(
             "items": [items[i] for i in r.evidence_items if i in items],
             "orders": [orders[i] for i in r.evidence_orders if i in orders],
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links(r.message_id, now) | _survey_links(asked, r.message_id, now),
+            "links": links(r.message_id, now) | (_survey_links(asked, r.message_id, now) if asked else {}),
             "code": verification_code(r.message_id),
             **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }
@@ -82,8 +82,8 @@ def links(message_id: UUID, now: datetime) -> dict[str, str]:
     """
     base, expires = get_settings().public_url.rstrip("/"), expires_at(message_id, now)
     return {
-        "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', str(message_id), expires_at=expires)}",
-        "answer": f"{base}/answer/{sign_link('answer', str(message_id), expires_at=expires)}",
+        "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', message_id, expires_at=expires)}",
+        "answer": f"{base}/answer/{sign_link('answer', message_id, expires_at=expires)}",
         "verify": f"{base}/verify",
     }
 
@@ -154,5 +154,5 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
     return found
 
 
-def _survey_links(asked: asking.Asked | None, message_id: UUID, now: datetime) -> dict[str, str]:
-    return asked.links(message_id, expires_at(message_id, now)) if asked else {}
+def _survey_links(asked: asking.Asked, message_id: UUID, now: datetime) -> dict[str, str]:
+    return asked.links(message_id, expires_at(message_id, now))

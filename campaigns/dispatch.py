@@ -31,6 +31,7 @@ from campaigns.poison import isolate
 from campaigns.preparing import Claim, Prepared, claim_next, prepare
 from campaigns.receipts import record
 from outreach import clock
+from outreach.collecting import collect_young, without_collecting
 from outreach.crash import crash_at
 from outreach.db import transaction
 from outreach.settings import get_settings
@@ -44,6 +45,8 @@ _WRITING = Lock()
 
 # One at the provider while the next is gated and the one before is written down: no lane waits for a window's tail.
 WINDOWS_AT_ONCE = 2
+
+CHUNKS_BETWEEN_COLLECTIONS = 5
 
 _FINISH = text(f"""
 UPDATE chunks SET state = 'done', leased_until = NULL, finished_at = moment.now,
@@ -125,6 +128,7 @@ def dispatch(
     if following is None:
         return done
     with (
+        without_collecting(),
         ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead,
         ThreadPoolExecutor(WINDOWS_AT_ONCE, thread_name_prefix="hand-over") as hands,
     ):
@@ -132,6 +136,8 @@ def dispatch(
         while following is not None:
             chunk, waiting = following, _with_context(ahead, next_chunk)
             done.chunks += 1
+            if done.chunks % CHUNKS_BETWEEN_COLLECTIONS == 0:
+                collect_young()
             for window in chunk.windows:
                 while len(under_way) >= WINDOWS_AT_ONCE:
                     under_way.popleft().result()

@@ -191,8 +191,12 @@ def _choice(node: IfNode | UnlessNode, *, html: bool, looping: bool) -> Step:
     otherwise = _block(node.default.nodes, html=html, looping=looping) if node.default else []
 
     def step(scope: Scope, write: Write) -> None:
-        chosen = next((steps for condition, steps in branches if condition(scope)), otherwise)
-        for inner in chosen:
+        for condition, steps in branches:
+            if condition(scope):
+                for inner in steps:
+                    inner(scope, write)
+                return
+        for inner in otherwise:
             inner(scope, write)
 
     return step

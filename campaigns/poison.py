@@ -15,8 +15,9 @@ from outreach import clock
 
 log = structlog.get_logger()
 
-# So many claims in a row that came to nothing before a chunk is cut in half, and before one alone is given up.
-CUT_AFTER, REJECT_AFTER = 2, 3
+# So many claims in a row that came to nothing before a chunk is cut in half, and before one alone is given
+# up: five, because a machine that is going down can end a worker a few times at the same innocent message.
+CUT_AFTER, REJECT_AFTER = 2, 5
 
 _LOST_CLAIMS = text("""
 SELECT :fence - 1 - coalesce((SELECT max(fence) FROM attempts WHERE chunk_id = :chunk_id), 0) - k.given_back

@@ -151,13 +151,13 @@ def derived_keys(use: str) -> tuple[bytes, ...]:
     return tuple(_mac(key, f"derive {use}", b"") for key in _keys())
 
 
-def sign_link(purpose: str, subject: str, *, expires_at: datetime | None) -> str:
+def sign_link(purpose: str, subject: str | UUID, *, expires_at: datetime | None) -> str:
     """Return an url-safe token that proves `subject` for one `purpose`; without `expires_at` it never ends.
 
     A subject is an id, never personal data: it can be read by whoever has the link.
     """
     key = _keys()[0]
-    raw, is_uuid = _pack(subject)
+    raw, is_uuid = (subject.bytes, True) if isinstance(subject, UUID) else _pack(subject)
     ends = int(expires_at.timestamp()) if expires_at else 0
     payload = _LINK_HEAD.pack(_key_id(key), ends, is_uuid) + raw
     tag = _mac(key, f"link {purpose}", payload)[:_TAG]

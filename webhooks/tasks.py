@@ -1,12 +1,10 @@
 """Celery's way in: apply what was stored, do what we owe the desks, tell subscribers."""
 
-import gc
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from celery import shared_task
 
+from outreach.collecting import collect_young, without_collecting
 from outreach.crash import crash_at
 from outreach.db import transaction
 from webhooks import answer_sending, desk_poll, desk_work, inbox, linked_tickets, outgoing, simulated
@@ -34,19 +32,7 @@ def _apply_until_none_is_due() -> None:
                 crash_at("before_inbox_commit")
         if applied:
             crash_at("after_inbox")
-            gc.collect(1)
-
-
-@contextmanager
-def without_collecting() -> Iterator[None]:
-    """Keep the garbage collector from walking a batch again and again as it grows: that took half of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+            collect_young()
 
 
 @shared_task(name="webhooks.work_at_desks")
