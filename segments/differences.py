@@ -1,5 +1,6 @@
 """What another wording of a scope would change: who would enter, who would leave, whose grade would move."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,9 +24,18 @@ class Move:
     names: list[str]
 
 
-def differences(session: Session, *, definition: rules.Definition, segment_id: int, now: datetime) -> list[Move]:
+def differences(
+    session: Session,
+    *,
+    definition: rules.Definition,
+    segment_id: int,
+    now: datetime,
+    only_customers: Sequence[int] | None = None,
+) -> list[Move]:
     """Compare a definition with the audience as it is, largest move first; nothing is changed."""
-    found = compiler.compile(definition, now=now, evidence=False, members_of=segment_id).subquery()
+    found = compiler.compile(
+        definition, now=now, evidence=False, members_of=segment_id, only_customers=only_customers
+    ).subquery()
     moved = select(found.c.customer_id, found.c.was, found.c.grade).where(found.c.was.is_distinct_from(found.c.grade))
     ranked = moved.add_columns(
         func.row_number().over(partition_by=(found.c.was, found.c.grade), order_by=found.c.customer_id).label("place"),

@@ -97,10 +97,15 @@ def preview(
     now: datetime,
     sample: int = 5,
     exclude_problem: int | None = None,
+    only_customers: Sequence[int] | None = None,
 ) -> Preview:
-    """Answer a definition without saving it; reads only. `exclude_problem` is left out of the overlap."""
+    """Answer a definition without saving it; reads only. `exclude_problem` is left out of the overlap.
+
+    With `only_customers` it is asked about these alone, and rows that belong to nobody are not counted.
+    """
     asked = {"present_moment": now, "sample": sample, "exclude_problem": exclude_problem}
-    numbers = session.execute(_numbers(definition), asked).one()
+    only = {} if only_customers is None else {"only_customers": list(only_customers)}
+    numbers = session.execute(_numbers(definition, only_customers is not None), asked | only).one()
     counted = numbers.counted or []
     totals = {Grade(row["grade"]): row["number"] for row in counted}
     in_scope = [row for row in counted if row["grade"] != Grade.CLEARED]
@@ -109,7 +114,7 @@ def preview(
         counts={grade: totals.get(grade, 0) for grade in Grade},
         reach=[_reach(channel, in_scope) for channel in Channel],
         unreachable=sum(row["unreachable"] for row in in_scope),
-        without_customer=without_customer(session, definition=definition, now=now),
+        without_customer=[] if only else without_customer(session, definition=definition, now=now),
         sample=_samples(session, definition, now, [row["customer_id"] for row in numbers.chosen or []]),
         overlap={row["key"]: row["number"] for row in numbers.overlap or []},
     )
@@ -138,8 +143,10 @@ def _counts(definition: rules.Definition) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _numbers(definition: rules.Definition) -> Any:
-    found = compiler.compile(definition, now=Later.VALUE, evidence=False).cte("found").prefix_with("MATERIALIZED")
+def _numbers(definition: rules.Definition, only_some: bool) -> Any:
+    only = Later.VALUE if only_some else None
+    answer = compiler.compile(definition, now=Later.VALUE, evidence=False, only_customers=only)
+    found = answer.cte("found").prefix_with("MATERIALIZED")
     grades = [grade for grade in Grade if grade in definition.grades]
     return select(
         _as_json(_counted(found)).label("counted"),

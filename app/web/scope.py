@@ -19,8 +19,8 @@ from outreach.permissions import Actor, Permission
 from outreach.queue import wake
 from outreach.vocabulary import Grade
 from segments import audiences, choices, rules, scopes
-from segments.differences import differences
 from segments.editing import take_over
+from segments.quick_looks import quick_look
 from segments.sentences import sentence, sentences
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -85,12 +85,12 @@ def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent
     except OutreachError as error:
         return page(request, session, actor, "scope/preview.html", found=None, mistake=Mistake(error.message))
     take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
-    found = audiences.preview(session, definition=definition, now=now, sample=6, exclude_problem=problem.id)
     scope = audiences.scope_of(session, problem_id=problem.id)
-    moves = differences(session, definition=definition, segment_id=scope.id, now=now) if scope else []
+    against = scope.id if scope else None
+    look = quick_look(session, definition=definition, now=now, against=against, exclude_problem=problem.id)
     return page(
         request, session, actor, "scope/preview.html",
-        found=found, said=sentences(definition), moves=moves, base=f"/problems/{key}/scope",
+        found=look.found, look=look, said=sentences(definition), moves=look.moves, base=f"/problems/{key}/scope",
     )  # fmt: skip
 
 

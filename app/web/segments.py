@@ -20,8 +20,8 @@ from outreach.models import Problem, Segment
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import Grade
 from segments import audiences, growth, named, rules
-from segments.differences import differences
 from segments.editing import take_over
+from segments.quick_looks import quick_look
 from segments.sentences import sentences
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -138,11 +138,11 @@ def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent
     take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
     segment = _stored(session, key)
     of_problem = segment.problem_id if segment else None
-    found = audiences.preview(session, definition=definition, now=now, sample=6, exclude_problem=of_problem)
-    moves = differences(session, definition=definition, segment_id=segment.id, now=now) if segment else []
+    against = segment.id if segment else None
+    look = quick_look(session, definition=definition, now=now, against=against, exclude_problem=of_problem)
     return page(
-        request, session, actor, "scope/preview.html", found=found, said=sentences(definition), moves=moves,
-        base=_base(key),
+        request, session, actor, "scope/preview.html",
+        found=look.found, look=look, said=sentences(definition), moves=look.moves, base=_base(key),
     )  # fmt: skip
 
 

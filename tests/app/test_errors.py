@@ -132,7 +132,10 @@ def test_without_redis_the_api_is_degraded_but_serves(api_server: Any, monkeypat
     monkeypatch.setenv("OUTREACH_REDIS_URL", "redis://127.0.0.1:1/0")
     get_settings.cache_clear()
     ready = api_server.ask("GET", "/ready")
-    assert (ready.status, ready.json()) == (200, {"status": "degraded", "database": "up", "redis": "down", "resting": []})
+    assert (ready.status, ready.json()) == (
+        200,
+        {"status": "degraded", "database": "up", "redis": "down", "resting": []},
+    )
 
 
 def test_a_request_keeps_the_callers_plain_id_and_no_other(api_server: Any) -> None:
