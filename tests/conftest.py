@@ -30,7 +30,8 @@ from outreach.schema import migrate
 from outreach.settings import get_settings
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
-hypothesis.settings.register_profile("ci", derandomize=True)
+# Slowness says something of the machine only.
+hypothesis.settings.register_profile("ci", derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 

@@ -55,7 +55,7 @@ def test_up_brings_everything_says_who_holds_it_and_leaves_nothing_running(home:
             found = re.search(r"runs at (\S+), the sandbox at (\S+)", said.read_text())
             assert found is not None
             ready = urllib3.request("GET", f"{found[1]}/ready", timeout=5)
-            assert ready.json() == {"status": "ready", "database": "up", "redis": "up"}
+            assert ready.json() == {"status": "ready", "database": "up", "redis": "up", "resting": []}
             assert stat.S_IMODE((home / "secret_key").stat().st_mode) == 0o600
 
             assert run(home, "problem", "report", "A line is missing").returncode == 0
