@@ -16,7 +16,7 @@ from outreach.models import Campaign, Template
 from outreach.queue import wake
 from outreach.vocabulary import CampaignState
 
-_EDITABLE = (CampaignState.WAITING_APPROVAL, CampaignState.RUNNING, CampaignState.PAUSED)
+EDITABLE = (CampaignState.WAITING_APPROVAL, CampaignState.RUNNING, CampaignState.PAUSED)
 
 _MOVE = text("""
 WITH untold AS MATERIALIZED (
@@ -52,15 +52,19 @@ WHERE k.campaign_id = :campaign_id AND k.state IN ('held', 'ready')
 """)
 
 
+def newest_version(session: Session, *, campaign: Campaign) -> int:
+    """Return the newest version of the campaign's words; 0 where they are gone."""
+    return session.scalar(select(func.max(Template.version)).where(Template.key == campaign.template_key)) or 0
+
+
 def edit(session: Session, *, campaign: Campaign, actor: str, now: datetime, version: int | None = None) -> int:
     """Give the campaign another version of its words, the newest unless told; returns how many messages changed.
 
     Where a second person is necessary, the campaign waits for approval again. Raises `Conflict` or `InvalidInput`.
     """
-    if campaign.state not in _EDITABLE:
+    if campaign.state not in EDITABLE:
         raise Conflict(f"Campaign {campaign.key} is {campaign.state}; its words can change only before it has ended.")
-    newest = session.scalar(select(func.max(Template.version)).where(Template.key == campaign.template_key))
-    wanted = version or newest
+    wanted = version or newest_version(session, campaign=campaign)
     channels = set(
         session.scalars(
             select(Template.channel).where(Template.key == campaign.template_key, Template.version == wanted)
@@ -71,7 +75,7 @@ def edit(session: Session, *, campaign: Campaign, actor: str, now: datetime, ver
         raise InvalidInput(
             f"Version {wanted} of {campaign.template_key} has no words for {', '.join(missing)}.", where="version"
         )
-    before, campaign.template_version = campaign.template_version, int(wanted or 0)
+    before, campaign.template_version = campaign.template_version, wanted
     parameters = {"campaign_id": campaign.id, "version": campaign.template_version, "now": now}
     moved = session.execute(_MOVE, parameters).scalar_one()
     session.execute(_CLOSE_EMPTY, parameters)

@@ -12,6 +12,7 @@ from app.web.layout import page
 from app.web.remembered import forget, remembered
 from campaigns import (
     channel_plan,
+    editing,
     forecast,
     lifecycle,
     postcard_proofs,
@@ -47,6 +48,7 @@ SAID = {
     "asked": "It waits for approval now. Nobody is told before.",
     "test": "The test is on its way; what became of it shows below in a moment.",
     "scheduled": "The start is set.",
+    "words": "The campaign has the newest words.",
 }
 # What a message may load and do inside its frame: its own styles and pictures, nothing that runs.
 MESSAGE_POLICY = (
@@ -145,6 +147,20 @@ def set_start(request: Request, session: SessionDep, actor: Writer, key: Key, se
     if tried.mistake:
         return _launch_page(request, session, actor, key, mistake=tried.mistake, sent=sent)
     return see_other(f"/campaigns/{key}/launch?said=scheduled")
+
+
+@router.post("/campaigns/{key}/words")
+def use_newest_words(request: Request, session: SessionDep, actor: Approver, key: Key) -> Response:
+    """Give whoever has not been written to yet the newest version of the words."""
+    with attempt(session) as tried:
+        campaign = lifecycle.find(session, key)
+        session.refresh(campaign, with_for_update=True)
+        editing.edit(session, campaign=campaign, actor=actor.name, now=clock.now(session))
+        forget("figures", campaign.id)
+        forget("moment", key)
+    if tried.mistake:
+        return _launch_page(request, session, actor, key, mistake=tried.mistake)
+    return see_other(f"/campaigns/{key}/launch?said=words")
 
 
 @router.post("/campaigns/{key}/approve")
@@ -261,6 +277,8 @@ def _launch_page(
         received=received,
         prices={channel.value: float(price) for channel, price in channel_plan.prices().items()},
         trials=trial_sends.newest(session, campaign.key),
+        newest_version=editing.newest_version(session, campaign=campaign),
+        editable=campaign.state in editing.EDITABLE,
         drawn=postcard_proofs.available(),
         sizes=SIZES,
         said=said,

@@ -125,8 +125,20 @@ def test_the_whole_job_from_the_report_to_the_check_in(
 
     until(tested, what="the test")
 
+    # She writes better words; the campaign takes them when somebody who may approve says so.
+    ada.get_by_role("link", name="Write problem-known").click()
+    ada.goto(f"{url}/templates/problem-known/edit?channel=sms")
+    words = ada.get_by_label("Text")
+    words.fill(words.input_value().rstrip() + " Thank you.")
+    ada.get_by_role("button", name="Save as version 2").click()
+    ada.wait_for_url("**/templates/problem-known?said=saved")
+
     # Ben approves; a wrong number sends nothing.
     sign_in(ben, url, "ben@example.com", then="/campaigns/C-1/launch")
+    ben.get_by_role("button", name="Use version 2").click()
+    ben.get_by_text("The campaign has the newest words.").wait_for()
+    with transaction() as session:
+        assert session.scalar(text("SELECT template_version FROM campaigns WHERE key = 'C-1'")) == 2
     ben.get_by_label("Type in how many people it goes to").fill("15")
     ben.get_by_role("button", name="Approve and send").click()
     ben.get_by_text(f"Type in how many people it goes to: {HOLDERS}. Nothing has been sent.").wait_for()
