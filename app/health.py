@@ -4,9 +4,9 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from campaigns import circuits
 from outreach.db import transaction
 from outreach.doors import public
 from outreach.errors import OutreachError
@@ -39,7 +39,7 @@ def _resting_channels() -> list[str] | None:
     """Return the channels whose provider fails, so that messages wait; none where the database does not answer."""
     try:
         with transaction() as session:
-            return list(session.scalars(text("SELECT channel FROM provider_circuits ORDER BY channel")))
+            return [each.channel.value for each in circuits.resting(session)]
     except (SQLAlchemyError, OutreachError):
         return None
 

@@ -8,6 +8,8 @@ fails too, the wait doubles up to ten minutes. Calls that go well cost nothing h
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from campaigns.providers.base import Outcome, Provider, Receipt
 from campaigns.providers.lanes import NOT_CALLED
 from outreach.settings import get_settings
+from outreach.vocabulary import Channel
 
 log = structlog.get_logger()
 
@@ -61,6 +64,25 @@ SELECT :provider, :channel, clock_timestamp(), clock_timestamp() + make_interval
 FROM lately HAVING count(*) FILTER (WHERE failed) >= :failures
 ON CONFLICT (provider) DO NOTHING RETURNING provider
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A provider that fails, so that its messages wait: since when, until the next try, and what it said."""
+
+    provider: str
+    channel: Channel
+    opened_at: datetime
+    retry_at: datetime
+    detail: str | None
+
+
+def resting(session: Session) -> list[Resting]:
+    """Return the providers that rest."""
+    rows = session.execute(
+        text("SELECT provider, channel, opened_at, retry_at, detail FROM provider_circuits ORDER BY channel, provider")
+    )
+    return [Resting(row.provider, Channel(row.channel), row.opened_at, row.retry_at, row.detail) for row in rows]
 
 
 def take_probe(session: Session, *, provider: str, lease_seconds: float) -> bool:

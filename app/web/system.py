@@ -12,7 +12,7 @@ from app import processes
 from app.web.forms import Mistake, SentForm, attempt, see_other
 from app.web.layout import page
 from app.web.remembered import forget, remembered
-from campaigns import sending_state, stops, unknowns
+from campaigns import circuits, sending_state, stops, unknowns
 from outreach import clock, storage
 from outreach.doors import SessionDep, requires
 from outreach.errors import Conflict, InvalidInput
@@ -117,6 +117,7 @@ def _system_page(
         late=now - LATE_AFTER,
         calls=remembered(("calls",), lambda: sending_state.calls(session)),
         stuck=sending_state.stuck(session),
+        resting=circuits.resting(session),
         backlog=remembered(("backlog",), lambda: backlog.backlog(session)),
         storage=remembered(("storage",), lambda: storage.storage(session)),
         unknown=unknowns.list_unknown(session, limit=SHOWN_UNKNOWNS),

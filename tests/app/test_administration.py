@@ -11,7 +11,7 @@ from app import first_steps, processes
 from app.processes import Standing
 from app.web import charts
 from app.web.audit_log import page_of
-from campaigns import sending_state
+from campaigns import circuits, sending_state
 from campaigns.sweeps import plan_all
 from outreach import audit, clock, operators, storage
 from outreach.db import transaction
@@ -168,3 +168,13 @@ def test_what_is_missing_is_told_by_process_and_channel(monkeypatch: pytest.Monk
 def test_a_bar_takes_sums_as_the_database_gives_them() -> None:
     assert 'width="750.0"' in charts.stacked([("delivered", Decimal(3)), ("way", 1)])
     assert 'width="500.0"' in charts.bar(Decimal(1), Decimal(2))
+
+
+def test_a_resting_provider_is_said_with_what_it_answered(database: str) -> None:
+    with transaction() as session:
+        session.execute(
+            text("""INSERT INTO provider_circuits (provider, channel, opened_at, retry_at, detail)
+                    VALUES ('twilio', 'sms', now(), now() + interval '30 seconds', 'HTTP 503')""")
+        )
+        (found,) = circuits.resting(session)
+        assert (found.provider, found.channel, found.detail) == ("twilio", Channel.SMS, "HTTP 503")
