@@ -75,7 +75,10 @@ def show_checks(request: Request, session: SessionDep, actor: Reader, key: Key) 
     """Return whom it reaches, at what cost, and the preflight list."""
     campaign, now = lifecycle.find(session, key), clock.now(session)
     expected = _forecast(session, campaign)
-    found = preflight.checks(session, campaign=campaign, forecast=expected, now=now)
+    found = remembered(
+        ("checks", campaign.id, campaign.template_version, campaign.state, campaign.not_before),
+        lambda: preflight.checks(session, campaign=campaign, forecast=expected, now=now),
+    )
     return page(
         request, session, actor, "launch/checks.html", campaign=campaign, forecast=expected, checks=found,
         policy=policy(campaign.notice_class), typed_from=TYPED_FROM,
