@@ -35,17 +35,6 @@ hypothesis.settings.register_profile("ci", derandomize=True, suppress_health_che
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
-# Long ones first, so that at the end no process waits for the other.
-LONG = ("tests/journeys", "tests/browser", "tests/processes", "tests/app/test_up.py", "tests/faults",
-        "tests/outreach/imports/test_real_files.py", "tests/campaigns/test_costs.py",
-        "tests/campaigns/programmes/test_year.py", "tests/segments")  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes long before the rest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
-
-
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 _numbers = itertools.count(1)
 
