@@ -4,6 +4,7 @@ What must not have happened is counted afterwards from the raw rows, by statemen
 that sends.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def live(start: datetime, days: int, megabytes: Callable[[], float]) -> Year:
                 if (now - start).days % 9 == 0:
                     session.execute(text(_ANSWERED), {"now": now})
         now += TICK
+        if now.day == 1 and now.hour < TICK.total_seconds() / 3600:
+            print(f"{now:%B}: {pushed} steps in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         if not after_a_month and now >= start + timedelta(days=min(30, days // 4)):
             after_a_month = megabytes()
     seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from bench.sending_machine import ROOT, memory_megabytes
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import Sender
+from campaigns.households import notice_reaching
 from campaigns.providers.sendgrid import SendGrid
 from campaigns.sweeps import plan_all
 from outreach import clock, db
@@ -104,3 +105,25 @@ def sequential_reads() -> int:
     with transaction() as session:
         counted = text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'messages'")
         return int(session.execute(counted).scalar_one())
+
+
+def test_who_else_lives_at_an_address_is_asked_of_the_neighbours_not_of_the_campaign(database: str) -> None:
+    """A programme's campaign has one occurrence per notice: looking there first costs as many pages as it has told."""
+    queue(3_000)
+    lookup = f"""SELECT {notice_reaching("r")} FROM (
+        SELECT customer_id, 'email' AS channel, address, 7 AS occurrence FROM messages ORDER BY customer_id LIMIT 50) r"""
+    with transaction() as session:
+        session.execute(text("UPDATE notices SET occurrence = id"))
+        campaign_id = session.execute(text("SELECT id FROM campaigns")).scalar_one()
+        explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {lookup}")
+        plan = session.execute(explain, {"campaign_id": campaign_id}).scalar_one()[0]["Plan"]
+        bare = session.execute(
+            text("""EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
+                    SELECT customer_id FROM messages ORDER BY customer_id LIMIT 50""")
+        ).scalar_one()[0]["Plan"]
+    assert (pages_of(plan) - pages_of(bare)) / 50 <= 12
+
+
+def pages_of(plan: dict[str, int]) -> int:
+    """How many pages a plan read, from the disk or not."""
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
