@@ -246,3 +246,37 @@ logged AS (
   SELECT {segment}, customer_id, grade, 'sweep', 1, now() FROM entered)
 SELECT grade, count(*) FROM entered GROUP BY grade
 """
+
+# Asking again about changed customers, by hand: the four grades of those alone, what differs, and what is written.
+_ONLY = "= ANY(%(changed)s)"
+HAND_CHANGED = f"""
+WITH taken AS (DELETE FROM customer_changes),
+found AS ({
+    HAND["scope in four grades"]
+    .replace("i.customer_id IS NOT NULL", f"i.customer_id {_ONLY}")
+    .replace("t.customer_id IS NOT NULL GROUP", f"t.customer_id {_ONLY} GROUP")
+}),
+delta AS MATERIALIZED (
+  SELECT coalesce(f.customer_id, m.customer_id) AS customer_id, m.grade AS was, f.grade, f.items, f.tickets
+  FROM found f FULL JOIN (SELECT * FROM audience_members WHERE segment_id = %(segment)s AND left_at IS NULL
+    AND customer_id {_ONLY}) m ON m.customer_id = f.customer_id
+  WHERE m.grade IS DISTINCT FROM f.grade OR m.evidence_items IS DISTINCT FROM f.items
+    OR m.evidence_tickets IS DISTINCT FROM f.tickets),
+kept AS (
+  INSERT INTO audience_members AS m (segment_id, customer_id, grade, version, evidence_items, evidence_tickets,
+    entered_at, changed_at)
+  SELECT %(segment)s, customer_id, grade, 1, items, tickets, now(), now() FROM delta WHERE grade IS NOT NULL
+  ORDER BY customer_id
+  ON CONFLICT (segment_id, customer_id) DO UPDATE SET grade = excluded.grade, evidence_items = excluded.evidence_items,
+    evidence_tickets = excluded.evidence_tickets, changed_at = excluded.changed_at),
+gone AS (
+  UPDATE audience_members m SET left_at = now(), changed_at = now() FROM delta
+  WHERE m.segment_id = %(segment)s AND m.customer_id = delta.customer_id AND delta.grade IS NULL),
+logged AS (
+  INSERT INTO audience_changes (segment_id, customer_id, from_grade, to_grade, reason, version, at)
+  SELECT %(segment)s, customer_id, was, grade, 'sweep', 1, now() FROM delta
+  WHERE was IS DISTINCT FROM grade ORDER BY customer_id)
+SELECT was, grade, count(*) FROM delta GROUP BY was, grade
+"""
+# Merely reading the changed customers' items, for the first time since they changed.
+HAND_READ = f"SELECT count(*), sum(quantity) FROM order_items WHERE customer_id {_ONLY}"
