@@ -12,9 +12,11 @@ POSTAL_ADDRESS = """(CASE WHEN c.address_line1 IS NOT NULL AND c.city IS NOT NUL
     AND c.country IS NOT NULL
     THEN lower(concat_ws('|', c.address_line1, c.address_line2, c.city, c.region, c.postal_code, c.country)) END)"""
 
+ADDRESS_OF = {"email": "c.email", "sms": "c.phone", "postcard": POSTAL_ADDRESS}
+
 # The addresses of customer `c`, one row per channel that she can be reached on.
 ADDRESSES = f"""(SELECT channel, address FROM (VALUES
-    ('email', c.email), ('sms', c.phone), ('postcard', {POSTAL_ADDRESS})) known(channel, address)
+    {", ".join(f"('{channel}', {address})" for channel, address in ADDRESS_OF.items())}) known(channel, address)
     WHERE address IS NOT NULL AND c.erased_at IS NULL)"""
 
 

@@ -18,7 +18,8 @@ def _by_customer(column: str, channel: str, address: str, row: str) -> str:
     OFFSET 0 keeps the planner from starting at the campaign's notices, which it takes for few where statistics are old.
     """
     return f"""(SELECT m.notice_id
-        FROM (SELECT o.id FROM customers o WHERE o.{column} = {address} AND o.id <> {row}.customer_id OFFSET 0) AS others
+        FROM (SELECT o.id FROM customers o
+              WHERE o.{column} = {address} AND o.id <> {row}.customer_id OFFSET 0) AS others
         JOIN LATERAL (SELECT n.id FROM notices n WHERE n.campaign_id = :campaign_id AND n.customer_id = others.id
                       AND n.occurrence = {row}.occurrence OFFSET 0) AS theirs ON true
         JOIN messages m ON m.notice_id = theirs.id AND m.channel = '{channel}' AND m.address = {address} AND {_REACHES}

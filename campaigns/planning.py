@@ -15,7 +15,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from campaigns import caps
-from campaigns.addresses import ADDRESSES, barred, refused
+from campaigns.addresses import ADDRESS_OF, ADDRESSES, barred, refused
 from campaigns.classes import policy
 from campaigns.households import NAME_SHARED, first_at_address
 from campaigns.ladders import ladder_of
@@ -43,15 +43,37 @@ _CHECK_INS_DUE = """
                       AND n.customer_id = k.customer_id AND n.occurrence = k.occurrence)
     ORDER BY k.customer_id LIMIT :slice"""
 
+# As one value: of four that must agree the planner compares but two before it looks at every pair.
+_CHUNK_KEY = "concat_ws('|', channel, wave, slot, zones)"
+
+
+def _first_usable(ladder: tuple[tuple[str, int], ...]) -> str:
+    """Return the joins that give `best`: the steps (channel, group) of the first group by which `drawn` is reached.
+
+    Written out step by step, so that nobody looks up consents and suppressions of a channel that is not needed.
+    """
+    joins, earlier = [], ["drawn.grade <> 'cleared'", "c.erased_at IS NULL"]
+    for step, (channel, group) in enumerate(ladder):
+        address = ADDRESS_OF[channel]
+        named = f"'{channel}'"
+        may = f"NOT {barred(named, address)} AND NOT {refused(named, 'c.id')}"
+        before = [f"usable_{other}.address IS NULL" for other in range(step) if ladder[other][1] < group]
+        cases = " AND ".join([*earlier, *before, f"{address} IS NOT NULL", may])
+        joins.append(
+            f"CROSS JOIN LATERAL (SELECT CASE WHEN {cases} THEN {address} END AS address OFFSET 0) usable_{step}"
+        )
+    rows = ", ".join(f"('{channel}', {step}, usable_{step}.address)" for step, (channel, _) in enumerate(ladder))
+    best = f"(VALUES {rows}) AS best(channel, step, address) ON best.address IS NOT NULL"
+    return "\n    ".join([*joins, f"LEFT JOIN LATERAL {best}"])
+
 
 @lru_cache
-def _statement(source: str, *, shared: bool, capped: bool) -> TextClause:
+def _statement(source: str, ladder: tuple[tuple[str, int], ...], *, shared: bool, capped: bool) -> TextClause:
     """Return the planning statement over `source`: choose the channel, write notices, chunks and messages.
 
     `shared` looks for others at the same address, `capped` counts what each has heard; both cost, so that a class
     that needs neither does not pay. `reached` has one row per recipient and channel that is tried at once.
     """
-    can_use = f"NOT {barred('ladder.channel', 'a.address')} AND NOT {refused('ladder.channel', 'c.id')}"
     return text(f"""
 WITH source AS MATERIALIZED ({source}
 ), drawn AS MATERIALIZED (
@@ -62,15 +84,7 @@ WITH source AS MATERIALIZED ({source}
            {caps.over_cap("c.id") if capped else "false"} AS capped
     FROM drawn
     JOIN customers c ON c.id = drawn.customer_id
-    LEFT JOIN LATERAL (
-        SELECT usable.channel, usable.step, usable.address FROM (
-            SELECT ladder.channel, ladder.step, ladder.grp, a.address, min(ladder.grp) OVER () AS first_grp
-            FROM unnest(cast(:channels AS text[]), cast(:steps AS int[]), cast(:groups AS int[]))
-                 AS ladder(channel, step, grp)
-            JOIN LATERAL {ADDRESSES} a ON a.channel = ladder.channel
-            WHERE drawn.grade <> 'cleared' AND {can_use}
-        ) usable WHERE usable.grp = usable.first_grp
-    ) best ON true
+    {_first_usable(ladder)}
     LEFT JOIN LATERAL (
         SELECT true AS known, bool_or({barred("a.channel", "a.address")}) AS barred
         FROM {ADDRESSES} a WHERE best.channel IS NULL AND a.channel = ANY(cast(:channels AS text[]))
@@ -103,13 +117,14 @@ WITH source AS MATERIALIZED ({source}
            CASE WHEN reason IS NOT NULL OR held_out THEN cast(:now AS timestamptz) END, wave
     FROM settled ORDER BY customer_id
     ON CONFLICT (campaign_id, customer_id, occurrence) DO NOTHING
-    RETURNING id, customer_id, state, reason
+    -- Said as truths: of a word that it has never seen the planner expects one row in two hundred.
+    RETURNING id, customer_id, state = 'owed' AS owed, state = 'skipped' AS skipped, reason
 ), chosen AS MATERIALIZED (
     SELECT noted.id AS notice_id, reached.customer_id, reached.channel, reached.step, reached.address, reached.wave,
            reached.zones, reached.due_at, reached.closes_at,
            (row_number() OVER (PARTITION BY reached.channel, reached.wave, reached.zones
                                ORDER BY reached.customer_id) - 1) / {CHUNK_SIZE} AS slot
-    FROM reached JOIN noted ON noted.customer_id = reached.customer_id AND noted.state = 'owed'
+    FROM reached JOIN noted ON noted.customer_id = reached.customer_id AND noted.owed
 ), made AS (
     INSERT INTO chunks (campaign_id, channel, template_version, state, wave, zones, due_at, closes_at, size)
     SELECT :campaign_id, channel, :template_version, CASE WHEN wave > :wave THEN 'held' ELSE 'ready' END, wave,
@@ -117,17 +132,17 @@ WITH source AS MATERIALIZED ({source}
     FROM chosen GROUP BY channel, wave, zones, due_at, closes_at, slot ORDER BY channel, wave, zones, slot
     RETURNING id, channel, wave, zones
 ), numbered AS (
-    SELECT id, channel, wave, coalesce(zones, '') AS zones,
-           row_number() OVER (PARTITION BY channel, wave, zones ORDER BY id) - 1 AS slot FROM made
+    SELECT id, {_CHUNK_KEY} AS key FROM (
+        SELECT id, channel, wave, zones,
+               row_number() OVER (PARTITION BY channel, wave, coalesce(zones, '') ORDER BY id) - 1 AS slot FROM made) m
 ), written AS (
     INSERT INTO messages (notice_id, campaign_id, customer_id, channel, step, chunk_id, address)
     SELECT chosen.notice_id, :campaign_id, chosen.customer_id, chosen.channel, chosen.step, numbered.id, chosen.address
-    FROM chosen JOIN numbered ON numbered.channel = chosen.channel AND numbered.wave = chosen.wave
-         AND numbered.zones = coalesce(chosen.zones, '') AND numbered.slot = chosen.slot
+    FROM chosen JOIN numbered ON numbered.key = {_CHUNK_KEY}
     RETURNING channel
 )
 SELECT (SELECT count(*) FROM source) AS found, (SELECT max(customer_id) FROM source) AS last_customer,
-       (SELECT count(*) FROM noted) AS notices, (SELECT count(*) FROM noted WHERE state = 'skipped') AS skipped,
+       (SELECT count(*) FROM noted) AS notices, (SELECT count(*) FROM noted WHERE skipped) AS skipped,
        array(SELECT id FROM noted WHERE reason = 'shared_address') AS shared,
        (SELECT coalesce(jsonb_object_agg(channel, total), '{{}}')
         FROM (SELECT channel, count(*) AS total FROM written GROUP BY channel) counted) AS messages
@@ -167,8 +182,10 @@ def plan_slice(
     bound = bound_channels(campaign)
     signatures = signatures_of(session, source, parameters) if bound else []
     slots = slots_of(signatures, bound, due_at=parameters["due_at"])
+    ladder = ladder_of(campaign.ladder)
+    steps = tuple(zip(ladder.channels, ladder.groups, strict=True))
     row = session.execute(
-        _statement(source, shared=shared, capped=caps.skips(campaign.notice_class)),
+        _statement(source, steps, shared=shared, capped=caps.skips(campaign.notice_class)),
         {**parameters, **caps.parameters_of(campaign.notice_class), **slots.parameters()},
     ).one()
     if row.shared:
@@ -186,8 +203,6 @@ def _parameters(campaign: Campaign, now: datetime, after: int, slice_size: int) 
         "template_version": campaign.template_version,
         "notice_class": campaign.notice_class.value,
         "channels": ladder.channels,
-        "steps": ladder.steps,
-        "groups": ladder.groups,
         "due_at": max(now, campaign.not_before or now),
         "not_after": campaign.not_after,
         "seed": campaign.seed,
