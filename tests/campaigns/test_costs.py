@@ -111,7 +111,8 @@ def test_who_else_lives_at_an_address_is_asked_of_the_neighbours_not_of_the_camp
     """A programme's campaign has one occurrence per notice: looking there first costs as many pages as it has told."""
     queue(3_000)
     lookup = f"""SELECT {notice_reaching("r")} FROM (
-        SELECT customer_id, 'email' AS channel, address, 7 AS occurrence FROM messages ORDER BY customer_id LIMIT 50) r"""
+        SELECT customer_id, 'email' AS channel, address, 7 AS occurrence
+        FROM messages ORDER BY customer_id LIMIT 50) r"""
     with transaction() as session:
         session.execute(text("UPDATE notices SET occurrence = id"))
         campaign_id = session.execute(text("SELECT id FROM campaigns")).scalar_one()
