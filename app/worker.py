@@ -63,7 +63,7 @@ def check_providers() -> None:
 
 
 def run_worker(*, queues: str = ",".join(QUEUES), concurrency: int = 2) -> None:
-    """Work until SIGTERM or SIGINT; `queues` are parted by commas, the first one comes first."""
+    """Work until SIGTERM or SIGINT; `queues` are parted by commas, in any order."""
     application = create_worker()
     check_providers()
     application.worker_main(

@@ -66,7 +66,8 @@ def contexts(
             "items": [items[i] for i in r.evidence_items if i in items],
             "orders": [orders[i] for i in r.evidence_orders if i in orders],
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links(r.message_id, now) | (_survey_links(asked, r.message_id, now) if asked else {}),
+            "links": links(r.message_id, now)
+            | (asked.links(r.message_id, expires_at(r.message_id, now)) if asked else {}),
             "code": verification_code(r.message_id),
             **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }
@@ -152,7 +153,3 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
         words.setdefault("order", None)
         found[row[key]] = words
     return found
-
-
-def _survey_links(asked: asking.Asked, message_id: UUID, now: datetime) -> dict[str, str]:
-    return asked.links(message_id, expires_at(message_id, now))

@@ -6,10 +6,11 @@ chunks of the new version; the old chunk stays what it was, so that a worker tha
 
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from campaigns.lifecycle import second_person_because
+from campaigns.wording import newest_version
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput
 from outreach.models import Campaign, Template
@@ -52,11 +53,6 @@ WHERE k.campaign_id = :campaign_id AND k.state IN ('held', 'ready')
 """)
 
 
-def newest_version(session: Session, *, campaign: Campaign) -> int:
-    """Return the newest version of the campaign's words; 0 where they are gone."""
-    return session.scalar(select(func.max(Template.version)).where(Template.key == campaign.template_key)) or 0
-
-
 def edit(session: Session, *, campaign: Campaign, actor: str, now: datetime, version: int | None = None) -> int:
     """Give the campaign another version of its words, the newest unless told; returns how many messages changed.
 
@@ -64,7 +60,7 @@ def edit(session: Session, *, campaign: Campaign, actor: str, now: datetime, ver
     """
     if campaign.state not in EDITABLE:
         raise Conflict(f"Campaign {campaign.key} is {campaign.state}; its words can change only before it has ended.")
-    wanted = version or newest_version(session, campaign=campaign)
+    wanted = version or newest_version(session, campaign.template_key) or 0
     channels = set(
         session.scalars(
             select(Template.channel).where(Template.key == campaign.template_key, Template.version == wanted)

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from campaigns.classes import policy
 from campaigns.ladders import checked_ladder
+from campaigns.wording import newest_version
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
-from outreach.models import Campaign, Template
+from outreach.models import Campaign
 from outreach.queue import wake
 from outreach.settings import get_settings
 from outreach.vocabulary import CampaignKind, CampaignState, Grade, NoticeClass
@@ -41,7 +42,7 @@ def open_campaign(
     first_wave: int | None = None,
 ) -> Campaign:
     """Write down a plan; it waits for approval unless a playbook says that it is automatic."""
-    version = session.scalar(select(func.max(Template.version)).where(Template.key == template_key))
+    version = newest_version(session, template_key)
     if version is None:
         raise InvalidInput(f"There is no template {template_key}; write one first.", where="template_key")
     if holdout_share and not policy(notice_class).withheld:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from campaigns.circuits import RESTS
+from campaigns.circuits import CIRCUIT, RESTS
 from campaigns.context import Recipient, contexts
 from campaigns.envelopes import Envelope, Sender, Unrenderable
 from campaigns.ladders import ladder_of
@@ -42,7 +42,7 @@ FROM campaigns c
 WHERE c.id = k.campaign_id AND k.id = {which}
 RETURNING k.id, k.campaign_id, k.fence, k.tries, k.template_version, (SELECT now FROM moment), c.notice_class,
           c.template_key, c.not_after, c.segment_id, c.problem_id, k.zones,
-          EXISTS (SELECT 1 FROM provider_circuits circuit WHERE circuit.provider = :provider)
+          {CIRCUIT}
 """)
 
 

@@ -52,10 +52,14 @@ def lines(session: Session) -> list[Line]:
     return [Line(*row) for row in session.execute(_LINES)]
 
 
+def newest_version(session: Session, key: str) -> int | None:
+    """Return the number of a template's newest version; none where there is no such template."""
+    return session.scalar(select(func.max(Template.version)).where(Template.key == key))
+
+
 def pieces(session: Session, key: str, version: int | None = None) -> Sequence[Template]:
     """Return the words of one version, the newest unless told, by channel and language; raises `NotFound`."""
-    newest = select(func.max(Template.version)).where(Template.key == key).scalar_subquery()
-    wanted = select(Template).where(Template.key == key, Template.version == (version or newest))
+    wanted = select(Template).where(Template.key == key, Template.version == (version or newest_version(session, key)))
     places = {channel: place for place, channel in enumerate(Channel)}
     found = sorted(session.scalars(wanted), key=lambda row: (places[row.channel], row.language))
     if not found:
@@ -83,7 +87,7 @@ def save(session: Session, *, key: str, changed: Content, based_on: int | None, 
     """
     check(changed)
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    newest = session.scalar(select(func.max(Template.version)).where(Template.key == key))
+    newest = newest_version(session, key)
     if newest != based_on:
         raise Conflict(
             f"There is a version {newest} of {key} by now; look at it, then edit that one."

@@ -101,7 +101,7 @@ def celery_app() -> Celery:
     return application
 
 
-# In the order in which a worker looks: safety first, on every channel.
+# What a worker listens to unless told; `UrgentFirst` says in which order it looks.
 QUEUES = ("email-urgent", "sms-urgent", "postcard-urgent", "periodic", "email", "sms", "postcard", "webhooks")
 
 

@@ -80,7 +80,6 @@ def quick_look(
 
 def _scaled(estimate: QuickLook, people: int) -> QuickLook:
     scale, hits = people / SAMPLED, estimate.found.total
-    share = hits / SAMPLED
     # Agresti and Coull's two more of each: none found is not none there.
     careful = (hits + 2) / (SAMPLED + 4)
     margin = 1.96 * sqrt(careful * (1 - careful) / SAMPLED) * people
@@ -109,7 +108,7 @@ def _scaled(estimate: QuickLook, people: int) -> QuickLook:
         ),
         [replace(move, number=up(move.number)) for move in estimate.moves],
         SAMPLED,
-        round(max(margin, scale if share else 0)),
+        round(max(margin, scale if hits else 0)),
     )
 
 

@@ -77,9 +77,7 @@ ABOUT: dict[str, Held] = {
     "programme_dues": Held("enrolment_id IN (SELECT id FROM enrolments WHERE customer_id = :id)"),
     "audience_changes": Held("segment_id IN (SELECT id FROM segments) AND customer_id = :id"),
     "audience_members": Held("segment_id IN (SELECT id FROM segments) AND customer_id = :id"),
-    "suppressions": Held(
-        "(channel = 'email' AND address = :email) OR (channel = 'sms' AND address = :phone)", exported=True
-    ),
+    "suppressions": Held("(channel = 'email' AND address = :email) OR (channel = 'sms' AND address = :phone)"),
     "customers": Held(
         "id = :id",
         """name = NULL, email = NULL, phone = NULL, locale = NULL, time_zone = NULL, address_line1 = NULL,

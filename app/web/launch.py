@@ -21,6 +21,7 @@ from campaigns import (
     samples,
     scheduling,
     trial_sends,
+    wording,
 )
 from campaigns.channel_plan import Urgency
 from campaigns.classes import policy
@@ -280,7 +281,7 @@ def _launch_page(
         received=received,
         prices={channel.value: float(price) for channel, price in channel_plan.prices().items()},
         trials=trial_sends.newest(session, campaign.key),
-        newest_version=editing.newest_version(session, campaign=campaign),
+        newest_version=wording.newest_version(session, campaign.template_key) or 0,
         editable=campaign.state in editing.EDITABLE,
         drawn=postcard_proofs.available(),
         sizes=SIZES,

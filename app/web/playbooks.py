@@ -26,6 +26,10 @@ TICKET_ACTIONS = {
     "reply": "answer each customer at the desk, once the campaign is approved",
     "solve": "answer and solve each ticket, once the campaign is approved",
 }
+# What stands in the form besides the channels.
+FIELDS = ("name", "notice_class", "template_key", "check_in_days", "check_in_template_key", "ticket_action",
+          "ticket_comment")  # fmt: skip
+TICKED = ("automatic", "active")
 
 
 @router.get("/playbooks")
@@ -48,13 +52,8 @@ def show(
 def change(request: Request, session: SessionDep, actor: Approver, key: Key, sent: SentForm) -> Response:
     """Change a playbook."""
     with attempt(session) as tried:
-        given: dict[str, Any] = dict(
-            sent.fields(
-                "name", "notice_class", "template_key", "check_in_days", "check_in_template_key", "ticket_action",
-                "ticket_comment",
-            )
-        )  # fmt: skip
-        given |= {"ladder": read_ladder(sent)} | {name: bool(sent.text(name)) for name in ("automatic", "active")}
+        given: dict[str, Any] = dict(sent.fields(*FIELDS))
+        given |= {"ladder": read_ladder(sent)} | {name: bool(sent.text(name)) for name in TICKED}
         plan = read(PlaybookIn, given)
         playbook_verbs.change(session, key=key, given=plan, actor=actor.name, now=clock.now(session))
     if tried.mistake:
@@ -82,10 +81,8 @@ def _one(
 
 def _as_form(playbook: Any) -> Sent:
     """Return what stands in the form of a playbook that nobody has touched."""
-    fields = ("name", "notice_class", "template_key", "check_in_days", "check_in_template_key", "ticket_action",
-              "ticket_comment")  # fmt: skip
-    pairs = [(name, str(getattr(playbook, name) or "")) for name in fields]
-    pairs += [(name, "1" if getattr(playbook, name) else "") for name in ("automatic", "active")]
+    pairs = [(name, str(getattr(playbook, name) or "")) for name in FIELDS]
+    pairs += [(name, "1" if getattr(playbook, name) else "") for name in TICKED]
     for place, step in enumerate(playbook.ladder, start=1):
         pairs += [(f"use_{step['channel']}", "1"), (f"place_{step['channel']}", str(place))]
         pairs += [(f"after_{step['channel']}", str(step.get("after_hours") or ""))]

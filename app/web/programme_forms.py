@@ -10,7 +10,6 @@ from typing import Any
 from app.web.forms import Sent
 from campaigns.programmes.repeats import WEEKDAYS, Repeat, repeat_of, rule_of
 from campaigns.programmes.steps import MAX_STEPS
-from outreach.errors import InvalidInput
 from outreach.vocabulary import Channel, ProgrammeKind
 
 RUNGS = 3
@@ -102,8 +101,6 @@ def read(sent: Sent, *, finished: bool = True) -> dict[str, Any]:
     }
     if not finished:
         found["repeat"] = repeat
-    elif sent.text("problem_only") and per != "problem":
-        raise InvalidInput("A programme after a resolution counts from it.", where="anchor")
     return found
 
 

@@ -79,19 +79,9 @@ def edit(request: Request, session: SessionDep, actor: Writer, key: Key, sent: S
 def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent: SentForm) -> Response:
     """Answer what stands in the form: counts, reach, a sample, and what would change."""
     problem = problems.find(session, key)
-    now = clock.now(session)
-    try:
-        definition = definition_in(sent)
-    except OutreachError as error:
-        return page(request, session, actor, "scope/preview.html", found=None, mistake=Mistake(error.message))
-    take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
     scope = audiences.scope_of(session, problem_id=problem.id)
-    against = scope.id if scope else None
-    look = quick_look(session, definition=definition, now=now, against=against, exclude_problem=problem.id)
-    return page(
-        request, session, actor, "scope/preview.html",
-        found=look.found, look=look, said=sentences(definition), moves=look.moves, base=f"/problems/{key}/scope",
-    )  # fmt: skip
+    base = f"/problems/{key}/scope"
+    return preview_page(request, session, actor, sent, against=scope, problem_id=problem.id, base=base)
 
 
 @router.post("/problems/{key}/scope/explain")
@@ -159,6 +149,32 @@ def definition_in(sent: Sent) -> rules.Definition:
     definition = rules.parse_definition(document)
     sentence(definition)  # fields, operators and values are checked by saying it
     return definition
+
+
+def preview_page(
+    request: Request,
+    session: Session,
+    actor: Actor,
+    sent: Sent,
+    *,
+    against: Segment | None,
+    problem_id: int | None,
+    base: str,
+) -> Response:
+    """Answer the rule in a form, compared with the stored segment `against`, beside the scopes of other problems."""
+    try:
+        definition = definition_in(sent)
+    except OutreachError as error:
+        return page(request, session, actor, "scope/preview.html", found=None, mistake=Mistake(error.message))
+    take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
+    look = quick_look(
+        session, definition=definition, now=clock.now(session), against=against.id if against else None,
+        exclude_problem=problem_id,
+    )  # fmt: skip
+    return page(
+        request, session, actor, "scope/preview.html",
+        found=look.found, look=look, said=sentences(definition), moves=look.moves, base=base,
+    )  # fmt: skip
 
 
 def _in_force(session: Session, problem: Problem) -> dict[str, Any]:

@@ -12,16 +12,14 @@ from app.web import rule_forms
 from app.web.forms import Mistake, Sent, SentForm, attempt, see_other
 from app.web.layout import page
 from app.web.remembered import remembered
-from app.web.scope import builder, customer_named, definition_in
+from app.web.scope import builder, customer_named, definition_in, preview_page
 from outreach import clock
 from outreach.doors import SessionDep, requires
-from outreach.errors import Conflict, InvalidInput, OutreachError
+from outreach.errors import Conflict, InvalidInput
 from outreach.models import Problem, Segment
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import Grade
 from segments import audiences, growth, named, rules
-from segments.editing import take_over
-from segments.quick_looks import quick_look
 from segments.sentences import sentences
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -130,20 +128,9 @@ def edit(request: Request, session: SessionDep, actor: Writer, key: Key, sent: S
 @router.post("/segments/{key}/rule/preview")
 def preview(request: Request, session: SessionDep, actor: Reader, key: Key, sent: SentForm) -> Response:
     """Answer what stands in the form: counts, reach, a sample, and what would change."""
-    now = clock.now(session)
-    try:
-        definition = definition_in(sent)
-    except OutreachError as error:
-        return page(request, session, actor, "scope/preview.html", found=None, mistake=Mistake(error.message))
-    take_over(session, edit=f"{actor.name}:{sent.text('edit')[:64]}")
     segment = _stored(session, key)
-    of_problem = segment.problem_id if segment else None
-    against = segment.id if segment else None
-    look = quick_look(session, definition=definition, now=now, against=against, exclude_problem=of_problem)
-    return page(
-        request, session, actor, "scope/preview.html",
-        found=look.found, look=look, said=sentences(definition), moves=look.moves, base=_base(key),
-    )  # fmt: skip
+    problem_id = segment.problem_id if segment else None
+    return preview_page(request, session, actor, sent, against=segment, problem_id=problem_id, base=_base(key))
 
 
 @router.post("/segments/{key}/rule/explain")

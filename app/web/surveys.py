@@ -50,13 +50,13 @@ def scale_of(survey: Survey) -> tuple[float, float]:
 
 def tone(survey: Survey, score: int) -> str:
     """Return the colour of one score: what counts as good, as bad, and between."""
+    if survey.kind is SurveyKind.CUSTOM:
+        return "way"
     good, bad = {
         SurveyKind.CSAT: (SATISFIED_FROM, 2),
         SurveyKind.NPS: (PROMOTERS_FROM, DETRACTORS_TO),
         SurveyKind.CES: (EASY_FROM, 3),
-    }.get(survey.kind, (99, -1))
-    if survey.kind is SurveyKind.CUSTOM:
-        return "way"
+    }[survey.kind]
     return "good" if score >= good else "poor" if score <= bad else "fair"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from campaigns.envelopes import content_of
@@ -13,6 +13,7 @@ from campaigns.previews import Preview, example_context, preview
 from campaigns.surveys.asking import questions_of, survey_links, survey_words
 from campaigns.surveys.questions import checked_questions
 from campaigns.surveys.words import install_words
+from campaigns.wording import newest_version
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Survey, Template
@@ -108,4 +109,4 @@ def trial_facts(survey: Survey, language: str) -> tuple[str, dict[str, Any]]:
 
 def newest_words(session: Session, survey: Survey) -> int:
     """Return the newest version of the words in which a survey is asked."""
-    return session.scalar(select(func.max(Template.version)).where(Template.key == survey.template_key)) or 1
+    return newest_version(session, survey.template_key) or 1

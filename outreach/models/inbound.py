@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, Uuid, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, Uuid
 from sqlalchemy import text as sql_text  # inside a class that has a column of that name
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
@@ -38,11 +38,11 @@ class InboundEvent(Base):
             "ix_inbound_events_open",
             "next_try_at",
             "id",
-            postgresql_where=text("state IN ('new', 'waiting')"),
+            postgresql_where=sql_text("state IN ('new', 'waiting')"),
         ),
         # Partial, so that what providers send (all but a little) costs nothing more.
-        Index("ix_inbound_events_desk", "source", "id", postgresql_where=text("source LIKE 'desk-%'")),
-        Index("ix_inbound_events_trouble", "id", postgresql_where=text("state IN ('dead', 'orphan')")),
+        Index("ix_inbound_events_desk", "source", "id", postgresql_where=sql_text("source LIKE 'desk-%'")),
+        Index("ix_inbound_events_trouble", "id", postgresql_where=sql_text("state IN ('dead', 'orphan')")),
     )
 
 
@@ -95,4 +95,4 @@ class DeskAction(Base):
     result: Mapped[str | None]
     error: Mapped[str | None]
 
-    __table_args__ = (Index("ix_desk_actions_open", "next_try_at", postgresql_where=text("done_at IS NULL")),)
+    __table_args__ = (Index("ix_desk_actions_open", "next_try_at", postgresql_where=sql_text("done_at IS NULL")),)
