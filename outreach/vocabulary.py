@@ -269,7 +269,6 @@ class DueState(StrEnum):
     """What became of one due occurrence of a programme."""
 
     OPEN = "open"  # waits for its time, or is under way
-    TELLING = "telling"  # inside one transaction only: its notice is being written
     DONE = "done"
     SKIPPED = "skipped"
 

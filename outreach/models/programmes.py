@@ -129,6 +129,5 @@ class ProgrammeDue(Base):
         ),
         Index("ix_programme_dues_open", "version_id", "step", "wake_at", postgresql_where=text("state = 'open'")),
         Index("ix_programme_dues_enrolment_id", "enrolment_id", "due_at", postgresql_where=text("state = 'open'")),
-        Index("ix_programme_dues_telling", "campaign_id", "customer_id", postgresql_where=text("state = 'telling'")),
         {"postgresql_with": {"fillfactor": 70}},
     )
