@@ -16,6 +16,7 @@ from campaigns.trial_sends import check_address
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import AuditEntry, Suppression
+from outreach.pagination import Page, fetch_page
 from outreach.vocabulary import Channel, SuppressionReason
 
 _POSTAL = text(f"SELECT {POSTAL_ADDRESS} AS address FROM customers c WHERE c.external_id = :number")
@@ -40,7 +41,7 @@ def listed(
     limit: int = 50,
 ) -> tuple[Sequence[Suppression], int | None]:
     """Return bans, newest first, and the id to go on `before`; an address is searched whole, lifted ones with it."""
-    query = select(Suppression).order_by(Suppression.id.desc()).limit(limit + 1)
+    query = select(Suppression)
     if address:
         query = query.where(Suppression.address == as_stored(address))
     elif lifted:
@@ -51,10 +52,7 @@ def listed(
         query = query.where(Suppression.channel == channel)
     if reason is not None:
         query = query.where(Suppression.reason == reason)
-    if before is not None:
-        query = query.where(Suppression.id < before)
-    rows = session.scalars(query).all()
-    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+    return fetch_page(session, query, Suppression.id, Page(limit=limit, after=before))
 
 
 def find(session: Session, suppression_id: int) -> Suppression:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from outreach.errors import NotFound
 from outreach.models import AuditEntry
+from outreach.pagination import Page, fetch_page
 
 _LOCK = 7302
 _START = "0" * 64  # what the first entry names as its predecessor
@@ -54,17 +55,14 @@ def entries(
     limit: int = 50,
 ) -> tuple[Sequence[AuditEntry], int | None]:
     """Return entries, newest first, and the id to go on `before`; action and subject are searched by how they begin."""
-    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit + 1)
+    query = select(AuditEntry)
     if actor:
         query = query.where(AuditEntry.actor == actor)
     if action:
         query = query.where(AuditEntry.action.startswith(action, autoescape=True))
     if subject:
         query = query.where(AuditEntry.subject.startswith(subject, autoescape=True))
-    if before is not None:
-        query = query.where(AuditEntry.id < before)
-    rows = session.scalars(query).all()
-    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+    return fetch_page(session, query, AuditEntry.id, Page(limit=limit, after=before))
 
 
 def find(session: Session, entry_id: int) -> AuditEntry:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, defer
 from outreach import audit
 from outreach.errors import NotFound
 from outreach.models import InboundEvent
+from outreach.pagination import Page, fetch_page
 from outreach.vocabulary import InboundState
 from webhooks import inbox
 from webhooks.connectors import SOURCE
@@ -32,10 +33,7 @@ def listed(
             query = query.where(InboundEvent.source.like(f"{SOURCE}%"))
     if state is not None:
         query = query.where(InboundEvent.state == state)
-    if before is not None:
-        query = query.where(InboundEvent.id < before)
-    rows = session.scalars(query.order_by(InboundEvent.id.desc()).limit(limit + 1)).all()
-    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+    return fetch_page(session, query, InboundEvent.id, Page(limit=limit, after=before))
 
 
 def find(session: Session, event_id: int) -> InboundEvent:
