@@ -191,6 +191,8 @@ def create_api_key(
     granted = frozenset(permissions)
     if not name.strip() or not granted:
         raise InvalidInput("An API key needs a name and at least one permission.", where="permissions")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput("This moment has passed.", where="expires_at")
     _check_grant(actor, granted)
     new = security.new_api_key()
     key = ApiKey(

@@ -14,7 +14,6 @@ from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from outreach import clock, operators
 from outreach.doors import SessionDep, requires
-from outreach.errors import InvalidInput
 from outreach.models import ApiKey, Operator
 from outreach.pagination import PageDep, fetch_page
 from outreach.permissions import Actor, Permission, permissions_of
@@ -123,12 +122,10 @@ def make_key(request: Request, session: SessionDep, actor: Manager, sent: SentFo
             {"name": sent.text("name"), "permissions": sent.texts("permissions")}
             | ({"expires_at": expires_at} if expires_at else {}),
         )
-        now = clock.now(session)
-        if expires_at is not None and expires_at <= now:
-            raise InvalidInput("This moment has passed.", where="expires_at")
         row, made = operators.create_api_key(
-            session, name=given.name, permissions=given.permissions, expires_at=given.expires_at, actor=actor, now=now
-        )
+            session, name=given.name, permissions=given.permissions, expires_at=given.expires_at, actor=actor,
+            now=clock.now(session),
+        )  # fmt: skip
     if tried.mistake:
         return _new_key_page(request, session, actor, sent, tried.mistake)
     return page(request, session, actor, "operators/key_made.html", row=row, key=made)

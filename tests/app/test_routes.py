@@ -185,6 +185,13 @@ def test_every_route_that_writes_leaves_an_audit_entry(api_server: Any) -> None:
         assert entries_of(actor) == before + 1, f"{method} {path}"
 
 
+def test_a_key_that_would_have_ended_already_is_not_made(api_server: Any) -> None:
+    wanted = {"name": "desk", "permissions": ["problems.read"], "expires_at": "2020-01-01T00:00:00Z"}
+    answer = api_server.ask("POST", "/api/api-keys", wanted, authorization=api_server.key(*Permission))
+    assert answer.status == 422, answer.data
+    assert "This moment has passed." in str(answer.data)
+
+
 def test_an_answer_never_holds_a_secret(api_server: Any) -> None:
     password = seed()
     key = api_server.key(*Permission)
