@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from campaigns.surveys.asking import answer_by_text
-from outreach import clock, problems
-from outreach.errors import InvalidInput, NotFound
-from outreach.models import Customer, Message, Response, Ticket
+from outreach import clock
+from outreach.models import Message, Response
 from outreach.vocabulary import CampaignKind, Channel, Intent
 from webhooks import reply_effects, survey_digits
 from webhooks.intents import Understanding, understand
@@ -131,56 +130,6 @@ def keep(
     reply_effects.follow(session, response, now=now)
     session.flush()
     return response
-
-
-def correct(
-    session: Session,
-    *,
-    response_id: int,
-    by: str,
-    now: datetime,
-    intent: Intent | None = None,
-    customer: str | None = None,
-    problem: str | None = None,
-    ticket: tuple[str, str] | None = None,
-    handled: bool | None = None,
-) -> Response:
-    """Say what a response really means, whose it is, which ticket it belongs to, or that it is dealt with.
-
-    What follows from it follows again; what has happened already does not happen twice.
-    """
-    response = session.get(Response, response_id, with_for_update=True)
-    if response is None:
-        raise NotFound(f"There is no response {response_id}.")
-    if intent is not None and intent is not response.intent:
-        reply_effects.take_back(session, response, by=by, now=now)
-        response.intent = intent
-    if customer is not None:
-        response.customer_id = _customer_id(session, customer)
-    if problem is not None:
-        response.problem_id = problems.find(session, problem).id
-    if handled is not None:
-        response.handled_at, response.handled_by = (now, by) if handled else (None, None)
-    if ticket is not None:
-        desk, reference = ticket
-        response.ticket_id = session.scalar(
-            select(Ticket.id).where(Ticket.desk == desk, Ticket.external_id == reference)
-        )
-        if response.ticket_id is None:
-            raise NotFound(f"There is no ticket {reference[:40]!r} of the desk {desk[:40]!r}.")
-    session.flush()
-    # Somebody who links it to a ticket deals with it there: no other one is opened.
-    if ticket is None and (intent is not None or customer is not None or problem is not None):
-        reply_effects.follow(session, response, now=now)
-    session.flush()
-    return response
-
-
-def _customer_id(session: Session, external_id: str) -> int:
-    found = session.scalar(select(Customer.id).where(Customer.external_id == external_id, Customer.erased_at.is_(None)))
-    if found is None:
-        raise InvalidInput(f"There is no customer {external_id[:40]!r}.", where="customer")
-    return found
 
 
 def _survey_score(

@@ -16,7 +16,7 @@ from outreach.permissions import Actor, Permission
 from outreach.vocabulary import Channel, Intent, SendState
 from webhooks import answering, conversations, triage
 from webhooks.conversations import Filter, View
-from webhooks.schemas import ResponseOut
+from webhooks.schemas import ResponseOut, RowOut
 
 router = APIRouter(tags=["responses"])
 Short = Annotated[str, Field(min_length=1, max_length=200)]
@@ -85,26 +85,6 @@ class AnswerOut(BaseModel):
     written_at: datetime
     sent_at: datetime | None
     detail: str | None
-
-
-class RowOut(BaseModel):
-    """One reply of the inbox; `text` is its beginning."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    channel: Channel
-    sender: str
-    text: str
-    intent: Intent
-    received_at: datetime
-    handled_at: datetime | None
-    handled_by: str | None
-    snoozed_until: datetime | None
-    customer: str | None
-    problem: str | None
-    assignee: str | None
-    answered: bool
 
 
 @router.get("/api/responses/counts", dependencies=[Depends(requires(Permission.CAMPAIGNS_READ))])

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from outreach.vocabulary import Channel, InboundState, Intent
 
 
-class ResponseOut(BaseModel):
+class ReplyOut(BaseModel):
     """A reply and its recorded meaning; nobody has taken it on while `handled_at` is null."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -17,13 +17,27 @@ class ResponseOut(BaseModel):
     sender: str
     text: str
     intent: Intent
-    customer_id: int | None
-    campaign_id: int | None
-    problem_id: int | None
     received_at: datetime
     handled_at: datetime | None
     handled_by: str | None
     snoozed_until: datetime | None
+
+
+class ResponseOut(ReplyOut):
+    """One reply, whole."""
+
+    customer_id: int | None
+    campaign_id: int | None
+    problem_id: int | None
+
+
+class RowOut(ReplyOut):
+    """One reply of the inbox; `text` is its beginning."""
+
+    customer: str | None
+    problem: str | None
+    assignee: str | None
+    answered: bool
 
 
 class InboundEventOut(BaseModel):

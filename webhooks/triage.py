@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from outreach import audit, operators
-from outreach.errors import Conflict, InvalidInput
-from outreach.models import Response
+from outreach import audit, operators, problems
+from outreach.errors import Conflict, InvalidInput, NotFound
+from outreach.models import Customer, Response, Ticket
 from outreach.vocabulary import Intent
-from webhooks import replies, reply_effects
+from webhooks import reply_effects
 from webhooks.answering import find
 
 LONGEST_SNOOZE = timedelta(days=366)
@@ -27,16 +28,34 @@ def correct(
     ticket: tuple[str, str] | None = None,
     handled: bool | None = None,
 ) -> Response:
-    """Say what a response really means, whose it is, what it is about, or that it is dealt with (or is not)."""
+    """Say what a response really means, whose it is, what it is about, or that it is dealt with (or is not).
+
+    What follows from it follows again; what has happened already does not happen twice.
+    """
     given: dict[str, Any] = {
         "intent": intent, "customer": customer, "problem": problem, "ticket": ticket, "handled": handled,
     }  # fmt: skip
     said = {name: value for name, value in given.items() if value is not None}
     if not said:
         raise InvalidInput("Say what is to change: intent, customer, problem, ticket or handled.")
-    response = replies.correct(session, response_id=response_id, by=by, now=now, **given)
+    response = find(session, response_id, lock=True)
+    if intent is not None and intent is not response.intent:
+        reply_effects.take_back(session, response, by=by, now=now)
+        response.intent = intent
+    if customer is not None:
+        response.customer_id = _customer_id(session, customer)
+    if problem is not None:
+        response.problem_id = problems.find(session, problem).id
+    if handled is not None:
+        response.handled_at, response.handled_by = (now, by) if handled else (None, None)
     if handled:
         response.snoozed_until = None
+    if ticket is not None:
+        response.ticket_id = _ticket_id(session, *ticket)
+    session.flush()
+    # Somebody who links it to a ticket deals with it there: no other one is opened.
+    if ticket is None and (intent is not None or customer is not None or problem is not None):
+        reply_effects.follow(session, response, now=now)
     return _recorded(session, response, "correct", by, now, said)
 
 
@@ -74,6 +93,20 @@ def open_ticket(session: Session, *, response_id: int, by: str, now: datetime) -
     if not reply_effects.tell_desk(session, response, response.customer_id):
         raise Conflict("No help desk is connected that takes tickets. Connect one, or answer here.")
     return _recorded(session, response, "open_ticket", by, now, {})
+
+
+def _customer_id(session: Session, external_id: str) -> int:
+    found = session.scalar(select(Customer.id).where(Customer.external_id == external_id, Customer.erased_at.is_(None)))
+    if found is None:
+        raise InvalidInput(f"There is no customer {external_id[:40]!r}.", where="customer")
+    return found
+
+
+def _ticket_id(session: Session, desk: str, reference: str) -> int:
+    found = session.scalar(select(Ticket.id).where(Ticket.desk == desk, Ticket.external_id == reference))
+    if found is None:
+        raise NotFound(f"There is no ticket {reference[:40]!r} of the desk {desk[:40]!r}.")
+    return found
 
 
 def _recorded(

@@ -10,7 +10,7 @@ from outreach.db import transaction
 from outreach.vocabulary import Intent
 from webhooks import conversations, triage
 from webhooks.conversations import Filter, View
-from webhooks.responses_api import RowOut
+from webhooks.schemas import RowOut
 
 commands = typer.Typer(no_args_is_help=True, help="Replies of customers that wait for somebody.")
 

@@ -13,7 +13,7 @@ from outreach.models import AuditEntry, Base, Customer
 from outreach.vocabulary import Channel, Intent
 from tests.webhooks.test_answering import answer
 from tests.webhooks.test_replies import desk, says, told
-from webhooks import consents_by_hand, personal_data, replies
+from webhooks import consents_by_hand, personal_data, triage
 
 assert desk  # the fixture of a connected desk
 CANARY = "Zebedee Quux"
@@ -37,7 +37,7 @@ def lived(session: Session) -> Customer:
     )
     found = says(session, f"I am {CANARY}. When?", messages[1], channel=Channel.EMAIL)
     found.inbound_event_id = body_id
-    replies.correct(session, response_id=found.id, by="anna", now=now, intent=Intent.HELP)
+    triage.correct(session, response_id=found.id, by="anna", now=now, intent=Intent.HELP)
     answer(session, found, f"Dear {CANARY}")
     says(session, f"{CANARY} again", channel=Channel.EMAIL, sender=str(customer.email)).customer_id = None
     session.flush()

@@ -24,7 +24,7 @@ from outreach.settings import get_settings
 from outreach.vocabulary import Channel, Grade, Intent, ProblemState
 from segments import rules, scopes, sweeps
 from tests.people import a_campaign
-from webhooks import replies
+from webhooks import replies, triage
 from webhooks.providers.base import ParsedReply
 from webhooks.reply_effects import reopen_at
 
@@ -235,7 +235,7 @@ def test_whoever_is_not_concerned_is_cleared_at_the_next_sweep(session: Session)
 
 
 def correct(session: Session, response: Response, **given: Any) -> Response:
-    return replies.correct(session, response_id=response.id, by="anna", now=clock.now(session), **given)
+    return triage.correct(session, response_id=response.id, by="anna", now=clock.now(session), **given)
 
 
 def test_a_reply_from_nobody_known_waits_for_a_person_who_says_whose_it_is(session: Session) -> None:
