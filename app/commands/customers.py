@@ -18,7 +18,7 @@ Reference = Annotated[str, typer.Argument(help="Your reference of the customer."
 
 @commands.command("find")
 def find_customers(
-    words: Annotated[str, typer.Argument(help="A reference, email address, number, or how the name begins.")],
+    words: Annotated[str, typer.Argument(help="A reference, email address, number, or words of the name.")],
     as_json: AsJson = False,
 ) -> None:
     """Find customers."""

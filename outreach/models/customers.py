@@ -41,6 +41,12 @@ class Customer(Base):
             func.lower(literal_column("name")).label("lower_name"),
             postgresql_ops={"lower_name": "text_pattern_ops"},
         ),
+        # For those who know a word of it; `name_words` is a function of our own (migration 0131).
+        Index(
+            "ix_customers_name_words",
+            func.array_to_tsvector(func.name_words(literal_column("name"))),
+            postgresql_using="gin",
+        ),
     )
 
 

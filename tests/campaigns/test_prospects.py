@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from campaigns import prospects
 from outreach import clock, customer_search, timeline
+from outreach.models import Customer
 from outreach.settings import get_settings
 from outreach.timeline import Place
 from outreach.vocabulary import Channel, NoticeClass
@@ -97,3 +98,52 @@ def test_customers_are_found_by_what_is_known_of_them(session: Session) -> None:
     assert [one.external_id for one in customer_search.search(session, "100%_sure\\")] == ["c-9"]
     assert customer_search.search(session, "%") == customer_search.search(session, "  ") == []
     assert len(customer_search.search(session, "Ann", limit=3)) == 3
+
+
+def test_any_word_of_a_name_finds_it_and_the_closest_come_first(session: Session) -> None:
+    names = (
+        "Anne Smithson",
+        "Zoë O’Brien-Smith",
+        "Smith, Bert",
+        "Smithers Bank",
+        "SØREN  MÜLLER",
+        "Ann Lee",
+        "山田　太郎",
+    )
+    session.add_all(Customer(external_id=f"c-{number}", name=name) for number, name in enumerate(names))
+    session.add(Customer(external_id="smith", name=None))
+    session.add(Customer(external_id="long", name="각" * 5000))
+    session.flush()
+
+    def found(asked: str) -> list[str]:
+        return [one.name or one.external_id for one in customer_search.search(session, asked)]
+
+    assert found("smith") == ["smith", "Smith, Bert", "Smithers Bank", "Zoë O’Brien-Smith", "Anne Smithson"]
+    assert found("smith zoe") == found("o'brien") == ["Zoë O’Brien-Smith"]
+    assert found("Müller Sor") == found("muller") == ["SØREN  MÜLLER"]
+    assert found("lee ann") == ["Ann Lee"]
+    assert found("太郎") == ["山田　太郎"]
+    assert found("smith nobody") == found("' | zz:*") == found("\\ & !") == []
+
+
+def test_a_word_of_a_name_is_found_by_index(session: Session) -> None:
+    session.execute(
+        text("""INSERT INTO customers (external_id, name)
+                SELECT 'c-' || n, 'Ann Number' || n FROM generate_series(1, 2000) n""")
+    )
+    session.execute(text("ANALYZE customers"))
+    plans: list[str] = []
+    bind = session.connection()
+
+    @event.listens_for(bind, "before_cursor_execute")
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if statement.startswith("SELECT customers"):
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    assert [one.external_id for one in customer_search.search(session, "number77 ann")] == ["c-77"] + [
+        f"c-{number}" for number in range(770, 780)
+    ]
+    event.remove(bind, "before_cursor_execute", explain)
+    assert len(plans) == 5
+    assert not any("Seq Scan" in plan for plan in plans), plans
