@@ -81,6 +81,7 @@ def open_due(session: Session, *, now: datetime) -> list[Campaign]:
         .join(Segment, (Segment.problem_id == Problem.id) & (Segment.current_version > 0))
         .outerjoin(Campaign, (Campaign.opened_by == ProblemUpdate.id) & (Campaign.playbook_id == Playbook.id))
         .where(ProblemUpdate.id.in_(newest), Campaign.id.is_(None), Segment.refreshed_at.is_not(None))
+        .where(Playbook.since.is_(None) | (ProblemUpdate.at >= Playbook.since))
         .order_by(ProblemUpdate.id)
     ).all()
     opened = []

@@ -25,6 +25,7 @@ SELECT 'update:' || u.id || ':ticket:' || t.id AS key, t.desk, t.external_id AS 
 FROM problem_updates u
 JOIN problems p ON p.id = u.problem_id
 JOIN playbooks b ON b.trigger = u.to_state AND b.active AND b.ticket_action IS NOT NULL AND b.ticket_comment <> ''
+  AND (b.since IS NULL OR u.at >= b.since)
 JOIN tickets t ON t.problem_id = p.id AND t.solved_at IS NULL AND t.opened_at <= u.at
 WHERE u.id IN (SELECT max(id) FROM problem_updates WHERE to_state IS NOT NULL GROUP BY problem_id)
   AND t.external_id IS DISTINCT FROM p.desk_reference

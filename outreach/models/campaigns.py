@@ -41,6 +41,7 @@ class Playbook(Base):
     `check_in_days` after resolution says when the check-in is due (none: no check-in).
     `ticket_action` is what happens to the linked tickets at the desk with the words of `ticket_comment`: a `note`
     for the agents, a public `reply`, or `solve`; the last two wait until the campaign is approved.
+    Changes of problems before `since` (none: ever) are left alone: nobody had asked for anything then.
     """
 
     __tablename__ = "playbooks"
@@ -59,6 +60,7 @@ class Playbook(Base):
     active: Mapped[bool] = mapped_column(server_default="true", default=True)
     ticket_action: Mapped[str | None]
     ticket_comment: Mapped[str | None]
+    since: Mapped[datetime | None]
 
 
 class Campaign(Base):

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -12,10 +14,11 @@ from app.processes import Standing
 from app.web import charts
 from app.web.audit_log import page_of
 from campaigns import circuits, sending_state
+from campaigns.playbooks import install_defaults
 from campaigns.sweeps import plan_all
 from outreach import audit, clock, operators, storage
 from outreach.db import transaction
-from outreach.permissions import person_at_the_terminal
+from outreach.permissions import Permission, person_at_the_terminal
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, InboundState, Role
 from segments import named
@@ -178,3 +181,29 @@ def test_a_resting_provider_is_said_with_what_it_answered(database: str) -> None
         )
         (found,) = circuits.resting(session)
         assert (found.provider, found.channel, found.detail) == ("twilio", Channel.SMS, "HTTP 503")
+
+
+def test_a_playbook_is_made_on_its_page_by_an_approver(api_server: Any) -> None:
+    with transaction() as session:
+        install_defaults(session)
+    sent = {"accept": "text/html", "content_type": "application/x-www-form-urlencoded"}
+    given = {
+        "name": "A fix is out", "key": "watched", "trigger": "monitoring", "notice_class": "service",
+        "template_key": "problem-update", "use_email": "1", "active": "1",
+    }  # fmt: skip
+
+    def post(by: str, **other: str) -> Any:
+        body = urlencode(given | other).encode()
+        return api_server.ask("POST", "/playbooks/new", body=body, authorization=by, **sent)
+
+    author = api_server.key(Permission.CAMPAIGNS_READ, Permission.CAMPAIGNS_WRITE)
+    approver = api_server.key(Permission.CAMPAIGNS_READ, Permission.CAMPAIGNS_APPROVE)
+    assert post(author).status == 403
+    form = api_server.ask("GET", "/playbooks/new", authorization=approver, accept="text/html")
+    assert '<option value="monitoring" selected>' in form.data.decode()
+    refused = post(approver, trigger="known", key="other")
+    assert (refused.status, "Switch that one off first" in refused.data.decode()) == (422, True)
+    assert post(approver, name="").status == 422
+    made = post(approver)
+    assert (made.status, made.headers["Location"]) == (303, "/playbooks/watched?said=saved")
+    assert "A fix is out" in api_server.ask("GET", "/playbooks", authorization=author, accept="text/html").data.decode()

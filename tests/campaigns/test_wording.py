@@ -1,19 +1,21 @@
 """Templates and playbooks as people change them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
 from campaigns import playbook_verbs, wording
-from campaigns.playbook_verbs import PlaybookIn
-from campaigns.playbooks import install_defaults
+from campaigns.playbook_verbs import NewPlaybookIn, PlaybookIn
+from campaigns.playbooks import install_defaults, open_due
 from campaigns.rendering import Content
 from campaigns.surveys.words import words_in
-from outreach import audit
+from outreach import audit, problems
 from outreach.errors import Conflict, InvalidInput, InvalidTemplate
-from outreach.vocabulary import Channel, NoticeClass
+from outreach.models import Playbook, Segment
+from outreach.vocabulary import Channel, NoticeClass, ProblemState
+from tests.people import a_problem
 
 NOW = datetime(2027, 3, 4, 12, tzinfo=UTC)
 
@@ -102,6 +104,55 @@ def test_a_playbook_that_could_not_work_is_refused(session: Session, given: dict
     with pytest.raises(InvalidInput) as refused:
         change(session, **given)
     assert refused.value.where == where
+
+
+def make(session: Session, **given: Any) -> Playbook:
+    plan = NewPlaybookIn.model_validate(PLAN | {"key": "watched", "trigger": "monitoring"} | given)
+    return playbook_verbs.make(session, given=plan, actor="ann", now=NOW)
+
+
+def test_a_new_playbook_acts_on_changes_from_then_on(session: Session) -> None:
+    install_defaults(session)
+    earlier, later = (a_problem(session, NOW) for _ in range(2))
+    for problem in (earlier, later):
+        problem.state = ProblemState.KNOWN
+        session.add(Segment(key=problem.key, name="scope", problem_id=problem.id, current_version=1, refreshed_at=NOW))
+    problems.monitor(session, problem=earlier, text="Fixed?", author="ann", now=NOW - timedelta(hours=1))
+    playbook = make(session)
+    assert [row.key for row in playbook_verbs.listed(session)] == ["known", "watched", "resolved"]
+    problems.monitor(session, problem=later, text="Fixed?", author="ann", now=NOW + timedelta(hours=1))
+    (campaign,) = open_due(session, now=NOW + timedelta(hours=1))
+    assert (campaign.problem_id, campaign.kind, campaign.playbook_id) == (later.id, "update", playbook.id)
+    assert audit.entries(session, subject="playbook:watched")[0][0].action == "playbook.make"
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"key": "known"}, "key"),
+        ({"key": "new"}, "key"),
+        ({"trigger": "closed"}, "trigger"),
+        ({"trigger": "known"}, "active"),
+        ({"template_key": "nothing"}, "template_key"),
+    ],
+)
+def test_a_new_playbook_that_could_not_work_is_refused(session: Session, given: dict[str, Any], where: str) -> None:
+    install_defaults(session)
+    with pytest.raises(InvalidInput) as refused:
+        make(session, **given)
+    assert refused.value.where == where
+
+
+def test_one_playbook_follows_another_and_leaves_what_went_before(session: Session) -> None:
+    install_defaults(session)
+    other = make(session, trigger="known", active=False)
+    change(session, active=False)
+    playbook_verbs.change(
+        session, key="watched", given=PlaybookIn.model_validate(PLAN), actor="ann", now=NOW + timedelta(days=1)
+    )
+    assert (other.active, other.since) == (True, NOW + timedelta(days=1))
+    with pytest.raises(InvalidInput, match="Switch that one off"):
+        change(session)
 
 
 def test_a_playbook_needs_words_for_each_of_its_channels(session: Session) -> None:
