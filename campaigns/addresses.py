@@ -1,23 +1,15 @@
 """Which address of a customer each channel uses, and whether it may be used; the same SQL plans and gates."""
 
 from campaigns.classes import POLICIES
+from outreach.barred_addresses import WAYS
 
 # Class and channel for which silence means no.
 _ASKED_FIRST = ", ".join(
     f"('{row.notice_class.value}', '{channel.value}')" for row in POLICIES.values() for channel in row.asks_first
 )
 
-# A postal address as one line of text, so that it can be barred like any other address.
-POSTAL_ADDRESS = """(CASE WHEN c.address_line1 IS NOT NULL AND c.city IS NOT NULL AND c.postal_code IS NOT NULL
-    AND c.country IS NOT NULL
-    THEN lower(concat_ws('|', c.address_line1, c.address_line2, c.city, c.region, c.postal_code, c.country)) END)"""
-
-ADDRESS_OF = {"email": "c.email", "sms": "c.phone", "postcard": POSTAL_ADDRESS}
-
 # The addresses of customer `c`, one row per channel that she can be reached on.
-ADDRESSES = f"""(SELECT channel, address FROM (VALUES
-    {", ".join(f"('{channel}', {address})" for channel, address in ADDRESS_OF.items())}) known(channel, address)
-    WHERE address IS NOT NULL AND c.erased_at IS NULL)"""
+ADDRESSES = f"(SELECT * FROM {WAYS} way WHERE c.erased_at IS NULL)"
 
 
 def barred(channel: str, address: str) -> str:

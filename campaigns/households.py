@@ -7,7 +7,7 @@ goes its own way down the ladder. Class safety and surveys are never de-duplicat
 
 from sqlalchemy import text
 
-from campaigns.addresses import POSTAL_ADDRESS
+from outreach.barred_addresses import POSTAL_ADDRESS
 
 _REACHES = """m.send_state IN ('queued', 'sending', 'unknown', 'accepted') AND m.delivery_rank < 60"""
 

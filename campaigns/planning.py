@@ -15,12 +15,13 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from campaigns import caps
-from campaigns.addresses import ADDRESS_OF, ADDRESSES, barred, refused
+from campaigns.addresses import ADDRESSES, barred, refused
 from campaigns.classes import policy
 from campaigns.households import NAME_SHARED, first_at_address
 from campaigns.ladders import ladder_of
 from campaigns.send_slots import SIGNATURE, SLOTS, bound_channels, signatures_of, slots_of
 from campaigns.waves import DRAW, HELD_OUT
+from outreach.barred_addresses import ADDRESS_OF
 from outreach.models import Campaign
 from outreach.vocabulary import CampaignKind
 

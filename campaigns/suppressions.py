@@ -11,9 +11,9 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from campaigns.addresses import POSTAL_ADDRESS
 from campaigns.trial_sends import check_address
 from outreach import audit
+from outreach.barred_addresses import POSTAL_ADDRESS, as_listed, marks
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import AuditEntry, Suppression
 from outreach.pagination import Page, fetch_page
@@ -43,7 +43,8 @@ def listed(
     """Return bans, newest first, and the id to go on `before`; an address is searched whole, lifted ones with it."""
     query = select(Suppression)
     if address:
-        query = query.where(Suppression.address == as_stored(address))
+        plain = as_stored(address)
+        query = query.where(Suppression.address.in_({name for each in Channel for name in as_listed(each, plain)}))
     elif lifted:
         query = query.where(Suppression.lifted_at.is_not(None))
     else:
@@ -71,6 +72,13 @@ def bar(session: Session, *, channel: Channel, address: str, why: str, actor: st
     if not why.strip():
         raise InvalidInput("Say why: whoever lifts it one day wants to know.", where="why")
     found = _postal(session, address) if channel is Channel.POSTCARD else check_address(channel, as_stored(address))
+    again = Conflict("This address is barred already.", where="address")
+    forgotten = select(Suppression.id).where(
+        Suppression.channel == channel, Suppression.address.in_(marks(channel, found.lower())),
+        Suppression.lifted_at.is_(None),
+    )  # fmt: skip
+    if session.scalar(forgotten) is not None:
+        raise again
     row: Suppression | None = session.scalar(
         insert(Suppression)
         .values(channel=channel, address=found.lower(), reason=SuppressionReason.MANUAL, source=actor, created_at=now)
@@ -80,7 +88,7 @@ def bar(session: Session, *, channel: Channel, address: str, why: str, actor: st
         .returning(Suppression)
     )  # fmt: skip
     if row is None:
-        raise Conflict("This address is barred already.", where="address")
+        raise again
     _record(session, "suppression.add", row, why, actor, now)
     return row
 

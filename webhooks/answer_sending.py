@@ -26,7 +26,7 @@ from outreach.errors import InvalidInput, OutreachError
 from outreach.models import Customer, OperatorAnswer, Response
 from outreach.settings import Settings, get_settings
 from outreach.vocabulary import Channel, NoticeClass, SendState
-from webhooks.answering import BARRED
+from webhooks.answering import is_barred
 
 PATIENCE = 30  # seconds for one call
 
@@ -100,7 +100,7 @@ def _prepare(session: Session, answer_id: UUID) -> _Call | None:
     row = session.get_one(OperatorAnswer, answer_id, populate_existing=True)
     customer = session.get(Customer, row.customer_id) if row.customer_id else None
     erased = customer is not None and customer.erased_at is not None
-    if erased or session.scalar(BARRED, {"channel": row.channel.value, "address": row.address}):
+    if erased or is_barred(session, row.channel, row.address):
         _end(session, row, SendState.SUPPRESSED, "The address was barred before the answer could go out.")
         return None
     try:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.addresses import barred
 from outreach import audit, clock
+from outreach.barred_addresses import as_listed
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Customer, OperatorAnswer, Problem, Response
 from outreach.queue import wake
@@ -23,7 +24,7 @@ from outreach.vocabulary import Channel
 
 LONGEST = {Channel.EMAIL: 20_000, Channel.SMS: 1_600}  # characters; Twilio refuses longer texts (error 21617)
 
-BARRED = text(f"SELECT {barred('cast(:channel AS text)', ':address')}")
+_BARRED = text(f"SELECT {barred('cast(:channel AS text)', 'ANY(cast(:addresses AS text[]))')}")
 _REFUSED_SINCE = text("""
 SELECT NOT k.allowed AND k.acted_at >= :since FROM consents k
 WHERE k.customer_id = :customer_id AND k.channel = :channel AND (k.notice_class IS NULL OR k.notice_class = 'service')
@@ -66,12 +67,17 @@ def _why_not(
         return "Everything about this person was erased."
     if not address:
         return f"No {channel} address is known. Open a ticket at the desk instead."
-    if session.scalar(BARRED, {"channel": channel.value, "address": address}):
+    if is_barred(session, channel, address):
         return f"This address is barred from {channel}: it opted out, bounced or complained. Use another channel."
     asked = {"customer_id": response.customer_id, "channel": channel.value, "since": response.received_at}
     if session.scalar(_REFUSED_SINCE, asked):
         return f"This person does not want to hear from us by {channel}. Use another channel."
     return None
+
+
+def is_barred(session: Session, channel: Channel, address: str) -> bool:
+    """Tell whether an address is in the suppression list, be its owner erased or not."""
+    return bool(session.scalar(_BARRED, {"channel": channel.value, "addresses": as_listed(channel, address)}))
 
 
 def answer(

@@ -3,7 +3,7 @@
 Each table that names a customer stands in `ABOUT` once, with how its rows are found; a test holds it against the
 schema. What erasing leaves is what nobody can be recognised by: that something was sent, when, and what came of it, so
 that the ledger still adds up. The customer's row stays with its reference and the time, so that an import cannot bring
-her back; a standing ban keeps its address, or the next import could undo it.
+her back; a ban of her addresses keeps a mark of each, by which the next import bars them again.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from outreach import audit
+from outreach.barred_addresses import POSTAL_ADDRESS, forget_addresses
 from outreach.errors import Conflict, InvalidInput
 from outreach.models import Customer
 from outreach.queue import wake
 
 _OWN = "customer_id = :id"
+_POSTAL = text(f"SELECT {POSTAL_ADDRESS} FROM customers c WHERE c.id = :id")
 _NOTICES = "SELECT id FROM notices WHERE customer_id = :id"
 _MESSAGES = f"SELECT id FROM messages WHERE notice_id IN ({_NOTICES})"
 # What came from her addresses is hers, too, where nobody said so.
@@ -77,7 +79,11 @@ ABOUT: dict[str, Held] = {
     "programme_dues": Held("enrolment_id IN (SELECT id FROM enrolments WHERE customer_id = :id)"),
     "audience_changes": Held("segment_id IN (SELECT id FROM segments) AND customer_id = :id"),
     "audience_members": Held("segment_id IN (SELECT id FROM segments) AND customer_id = :id"),
-    "suppressions": Held("(channel = 'email' AND address = :email) OR (channel = 'sms' AND address = :phone)"),
+    # `barred_addresses.forget_addresses` leaves marks of them.
+    "suppressions": Held(
+        """(channel = 'email' AND address = :email) OR (channel = 'sms' AND address = :phone)
+           OR (channel = 'postcard' AND address = :postal)"""
+    ),
     "customers": Held(
         "id = :id",
         """name = NULL, email = NULL, phone = NULL, locale = NULL, time_zone = NULL, address_line1 = NULL,
@@ -93,7 +99,7 @@ MOST_ROWS = 20_000  # of one table in one document
 def export(session: Session, *, customer: Customer, by: str, now: datetime) -> dict[str, Any]:
     """Return everything that is kept about a person, by table, and record that it was handed out."""
     found: dict[str, Any] = {"reference": customer.external_id, "made_at": now.isoformat()}
-    given = _given(customer) | {"most": MOST_ROWS}
+    given = _given(session, customer) | {"most": MOST_ROWS}
     for table, held in reversed(ABOUT.items()):
         if held.exported:
             query = text(f"SELECT to_jsonb(t) FROM {table} t WHERE {held.where} LIMIT :most")
@@ -116,8 +122,8 @@ def erase(session: Session, *, customer: Customer, confirmation: str, by: str, n
         raise InvalidInput(
             f"Type the reference {customer.external_id} to erase this person. Nothing was erased.", where="confirmation"
         )
-    given = _given(customer) | {"now": now, "by": by}
-    done: dict[str, int] = {}
+    given = _given(session, customer) | {"now": now, "by": by}
+    done = {"suppressions": forget_addresses(session, customer)}
     for table, held in ABOUT.items():
         if held.erase is not None:
             act = f"DELETE FROM {table}" if held.erase == "DELETE" else f"UPDATE {table} SET {held.erase}"
@@ -131,5 +137,6 @@ def erase(session: Session, *, customer: Customer, confirmation: str, by: str, n
     return detail
 
 
-def _given(customer: Customer) -> dict[str, Any]:
-    return {"id": customer.id, "email": customer.email, "phone": customer.phone}
+def _given(session: Session, customer: Customer) -> dict[str, Any]:
+    postal = session.scalar(_POSTAL, {"id": customer.id})
+    return {"id": customer.id, "email": customer.email, "phone": customer.phone, "postal": postal}

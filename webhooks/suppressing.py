@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from outreach.barred_addresses import as_listed
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, EventKind
 from webhooks import consents
@@ -53,7 +54,7 @@ ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 
 _LIFT = text("""
 UPDATE suppressions SET lifted_at = :now, lifted_by = :by
-WHERE channel = :channel AND address = :address AND lifted_at IS NULL
+WHERE channel = :channel AND address = ANY(:addresses) AND lifted_at IS NULL
   AND reason IN ('stop', 'unsubscribed', 'opted_out_at_provider')
 """)
 
@@ -87,4 +88,5 @@ def bar(session: Session, events: Sequence[tuple[str, ParsedEvent]], now: dateti
 
 def lift(session: Session, *, channel: Channel, address: str, by: str, now: datetime) -> None:
     """End the ban that the person herself asked for; one for an address that does not work stays."""
-    session.execute(_LIFT, {"channel": channel.value, "address": address, "by": by, "now": now})
+    given = {"channel": channel.value, "addresses": as_listed(channel, address), "by": by, "now": now}
+    session.execute(_LIFT, given)

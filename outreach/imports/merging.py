@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from outreach.barred_addresses import give_addresses_back
 from outreach.imports.plans import UNKNOWN, Plan, plan_for
 from outreach.imports.rejects import DROPPED, REFUSED, Rejects
 from outreach.imports.reports import TableCounts
@@ -34,6 +35,8 @@ def merge(session: Session, staged: Staged, counts: TableCounts, rejects: Reject
     counts.updated += updated
     counts.inserted += inserted
     counts.unchanged += total - updated - inserted
+    if plan.erasable:
+        give_addresses_back(session, resolved)
     if plan.has_customer:
         counts.without_customer += _number(session, f"SELECT count(*) FROM {resolved} WHERE customer_id IS NULL")
     for statement in plan.after:

@@ -50,6 +50,9 @@ class Customer(Base):
     )
 
 
+MARK = "mark:"  # how the address of a ban begins once its owner was erased (`outreach.barred_addresses`)
+
+
 class Suppression(Base):
     """A standing ban on one address; lifting it keeps the row."""
 
@@ -74,6 +77,11 @@ class Suppression(Base):
         ),
         Index("ix_suppressions_address", "address"),
     )
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether only a mark of the address is left, because its owner was erased."""
+        return self.address.startswith(MARK)
 
 
 class Consent(Base):
