@@ -49,7 +49,7 @@ _MARK = text("UPDATE suppressions SET address = :mark WHERE channel = :channel A
 _ANY = text(f"SELECT EXISTS (SELECT 1 FROM suppressions WHERE lifted_at IS NULL AND starts_with(address, '{MARK}'))")
 _GIVE_BACK = f"""
 WITH back AS MATERIALIZED (
-    SELECT DISTINCT way.channel, way.address,
+    SELECT way.channel, way.address,
            '{MARK}' || encode(sha256(:outer || sha256(:inner ||
                convert_to(way.channel || ':' || way.address, 'UTF8'))), 'hex') AS mark
     FROM {{arrived}} r JOIN customers c USING (external_id) CROSS JOIN LATERAL {WAYS} way
