@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 from sqlalchemy import select
 
 from outreach.db import transaction
 from outreach.models import Customer, SegmentVersion, Suppression, Template
-from outreach.permissions import Permission, permissions_of
+from outreach.permissions import Permission
 from outreach.vocabulary import Role
 from tests.browser.administration import an_unknown_message, look_after
-from tests.browser.conftest import PASSWORD, an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT, installed  # noqa: F401
 
 PAGES = {
@@ -71,42 +71,14 @@ def empty(database: str) -> Iterator[str]:
 
 def test_every_page_is_sound(looked_after: str, open_page: Callable[..., Any]) -> None:
     """In both themes, with assistive technology, on a phone, and with hostile words in every field."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page, found = open_page(), []
+    page = open_page()
     sign_in(page, looked_after, "admin@example.com")
-    for path in PAGES:
-        page.set_viewport_size({"width": 1280, "height": 900})
-        status = page.goto(looked_after + path).status
-        page.wait_for_timeout(900 if path == "/system" else 120)
-        found += [f"{path}: status {status}"] if status != 200 else []
-        found += [f"{path}: it ran"] if page.evaluate("window.ran") is not None else []
-        found += [f"{path}: a picture of theirs"] if page.locator("img[src=x]").count() else []
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
-            page.wait_for_timeout(60)
-            # All that the theme changes is colours.
-            rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-            for each in axe.run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]:
-                if each["impact"] in {"serious", "critical"}:
-                    found.append(f"{path} {scheme}: {each['id']}: {each['nodes'][0]['html'][:150]}")
-        page.set_viewport_size({"width": 375, "height": 812})
-        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-            found.append(f"{path}: wider than a phone")
-    assert found == []
+    assert faults_of(page, looked_after, PAGES) == []
     assert [line for line in page.told if "Content Security Policy" in line] == []
 
 
 def test_each_role_opens_its_pages_and_no_others(looked_after: str) -> None:
-    with urllib3.PoolManager(timeout=30) as pool:
-        for role in Role:
-            answer = pool.request(
-                "POST", f"{looked_after}/sign-in", fields={"email": f"{role}@example.com", "password": PASSWORD},
-                encode_multipart=False, redirect=False, headers={"Sec-Fetch-Site": "same-origin"},
-            )  # fmt: skip
-            browser = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
-            for path, permission in PAGES.items():
-                status = pool.request("GET", looked_after + path, headers=browser, redirect=False).status
-                assert status == (200 if permission in permissions_of(role) else 403), f"{role} {path}"
+    assert wrong_doors(looked_after, PAGES) == []
 
 
 def test_words_are_edited_with_their_mistakes_named_and_saved_as_a_version(

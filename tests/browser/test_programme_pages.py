@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import urllib3
 from sqlalchemy import text
 
 from campaigns.programmes import verbs
@@ -12,9 +11,10 @@ from campaigns.programmes.sweeps import sweep
 from campaigns.surveys import writing
 from outreach import clock
 from outreach.db import transaction
-from outreach.permissions import Permission, permissions_of
+from outreach.permissions import Permission
 from outreach.vocabulary import ProgrammeKind, Role, SurveyKind
-from tests.browser.conftest import PASSWORD, an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT
 from tests.campaigns.programmes.people import at, customers, days, delivered, message, segment, survey
 
@@ -89,52 +89,13 @@ def lively(database: str) -> Iterator[str]:
         yield url
 
 
-def test_no_page_has_a_serious_fault_for_assistive_technology(lively: str, open_page: Callable[..., Any]) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found: dict[str, list[str]] = {}
-    for scheme in ("light", "dark"):
-        page = open_page(scheme=scheme)
-        sign_in(page, lively, "approver@example.com")
-        for path in WHOLE:
-            page.goto(lively + path)
-            page.locator("main").get_by_text("Looking ahead…").wait_for(state="detached")
-            serious = [
-                f"{each['id']}: {each['nodes'][0]['html'][:150]} {each['nodes'][0].get('any', [{}])[:1]}"
-                for each in axe.run(page).response["violations"]
-                if each["impact"] in {"serious", "critical"}
-            ]
-            if serious:
-                found[f"{scheme} {path}"] = serious
-    assert found == {}
-
-
-def test_every_page_fits_a_phone_and_nothing_that_others_wrote_runs(lively: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(width=375)
+def test_every_page_is_sound(lively: str, open_page: Callable[..., Any]) -> None:
+    """In both themes, with assistive technology, on a phone, and with hostile words in every field."""
+    page = open_page()
     sign_in(page, lively, "approver@example.com")
-    wide = []
-    for path in WHOLE:
-        page.goto(lively + path)
-        page.locator("main").get_by_text("Looking ahead…").wait_for(state="detached")
-        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-            wide.append(path)
-        assert page.evaluate("window.ran") is None, path
-        assert page.locator("img[src=x]").count() == 0, path
-    assert wide == []
+    assert faults_of(page, lively, WHOLE) == []
     assert page.told == []
 
 
 def test_each_role_opens_its_pages_and_no_others(lively: str) -> None:
-    with urllib3.PoolManager(timeout=30) as pool:
-        for role in Role:
-            fields = {"email": f"{role}@example.com", "password": PASSWORD}
-            answer = pool.request(
-                "POST", f"{lively}/sign-in", fields=fields, encode_multipart=False, redirect=False,
-                headers={"Sec-Fetch-Site": "same-origin"},
-            )  # fmt: skip
-            browser = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
-            for path, permission in PAGES.items():
-                status = pool.request("GET", lively + path, headers=browser, redirect=False).status
-                assert status == (200 if permission in permissions_of(role) else 403), f"{role} {path}"
-        for path in PAGES:
-            answer = pool.request("GET", lively + path, headers={"Accept": "text/html"}, redirect=False)
-            assert (answer.status, answer.headers["Location"].partition("=")[0]) == (303, "/sign-in?next"), path
+    assert wrong_doors(lively, PAGES) == []
