@@ -146,6 +146,12 @@ def test_arguments_and_exit_code_pass_through_from_any_folder(clone: Clone) -> N
     assert (code, output) == (41, f"{clone.home} ['two words', '--size', 'small']\n")
 
 
+def test_code_is_compiled_once_also_where_nothing_may_lie_beside_the_sources(clone: Clone) -> None:
+    clone.run("bench", PYTHONDONTWRITEBYTECODE="1")
+    assert list((clone.path / ".tools" / "bytecode").rglob("bench/__init__.*.pyc"))
+    assert not list(clone.path.glob("*/__pycache__"))
+
+
 def test_signals_reach_the_command_itself(clone: Clone) -> None:
     bench = clone.path / "bench"
     bench.mkdir(exist_ok=True)
