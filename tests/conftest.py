@@ -7,9 +7,7 @@ the migrated template) for tests that commit, start processes or break things.
 import itertools
 import os
 import shutil
-import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ import hypothesis
 import psycopg
 import pytest
 import urllib3
-import uvicorn
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
@@ -28,6 +25,7 @@ from outreach.db import make_engine
 from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
+from tests.serving import Stage, listening
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
 # Slowness says something of the machine only.
@@ -154,22 +152,21 @@ class ApiServer:
         return f"Bearer {key}"
 
 
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """The run's HTTP server."""
+    stage = Stage()
+    with listening(stage) as stage.url:
+        yield stage
+
+
 @pytest.fixture
-def api_server(database: str) -> Iterator[ApiServer]:
+def api_server(database: str, stage: Stage) -> Iterator[ApiServer]:
     """The API as it runs in production, on the test's own database."""
     from app.main import create_app
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(), log_config=None, lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with urllib3.PoolManager(timeout=20) as pool:
-            yield ApiServer(f"http://127.0.0.1:{listener.getsockname()[1]}", pool)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with stage.showing(create_app()) as url, urllib3.PoolManager(timeout=20) as pool:
+        yield ApiServer(url, pool)
 
 
 @pytest.fixture(scope="session")

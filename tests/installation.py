@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.machine import sandbox_environment
 from campaigns.envelopes import forget_senders
 from outreach import db, queue
 from outreach.settings import get_settings
+from tests.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +48,7 @@ class Installation:
         self.home, self.http = home, urllib3.PoolManager(retries=False, maxsize=8)
         self._monkeypatch = monkeypatch
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._serving = ExitStack()
         self.url, self.sandbox_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         port = self.sandbox_url.rsplit(":", 1)[1]
         self.start(
@@ -82,9 +85,13 @@ class Installation:
         return process
 
     def start_api(self) -> None:
-        """Serve the API, to which the sandbox sends its webhooks."""
+        """Start the API as a process, to which the sandbox sends its webhooks."""
         self.start("app.cli", "api")
         until(lambda: self._answers(f"{self.url}/health"), what="the API")
+
+    def serve_api(self) -> None:
+        """Serve the API from the test's own process, where no test depends on its being another."""
+        self._serving.enter_context(serving(int(self.url.rsplit(":", 1)[1])))
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start a Celery worker; it is up when it takes tasks."""
@@ -111,6 +118,7 @@ class Installation:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        self._serving.close()
         self.http.clear()
         self.refresh()
 

@@ -2,16 +2,12 @@
 
 import os
 import shutil
-import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from app.web.remembered import forget
 from outreach import clock, operators
@@ -80,25 +76,6 @@ def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable
     yield make
     for context in contexts:
         context.close()
-
-
-@contextmanager
-def serving(port: int = 0) -> Iterator[str]:
-    """Serve the application from this process, which has it loaded already."""
-    from app.main import create_app
-
-    listener = socket.create_server(("127.0.0.1", port))
-    # Pages that are watched hold their streams open; nobody waits for them at the end.
-    config = uvicorn.Config(create_app(), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ from outreach.models import Customer, SegmentVersion, Suppression, Template
 from outreach.permissions import Permission
 from outreach.vocabulary import Role
 from tests.browser.administration import an_unknown_message, look_after
-from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, sign_in
 from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT, installed  # noqa: F401
+from tests.serving import serving
 
 PAGES = {
     "/first-steps": Permission.SESSION_OWN,

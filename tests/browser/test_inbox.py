@@ -10,7 +10,8 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.models import OperatorAnswer, Response
 from outreach.vocabulary import Channel, Role
-from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, sign_in
+from tests.serving import serving
 from tests.webhooks.test_replies import says, told
 
 

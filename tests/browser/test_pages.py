@@ -12,9 +12,10 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.permissions import Permission
 from outreach.vocabulary import Role
-from tests.browser.conftest import PASSWORD, an_operator, serving, sign_in
+from tests.browser.conftest import PASSWORD, an_operator, sign_in
 from tests.browser.soundness import at_rest, faults_of, wrong_doors
 from tests.people import a_campaign
+from tests.serving import serving
 
 HOSTILE = (
     '<script>window.ran=1</script>',

@@ -13,10 +13,11 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.permissions import Permission
 from outreach.vocabulary import ProgrammeKind, Role, SurveyKind
-from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, sign_in
 from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT
 from tests.campaigns.programmes.people import at, customers, days, delivered, message, segment, survey
+from tests.serving import serving
 
 PAGES = {
     "/programmes": Permission.CAMPAIGNS_READ,

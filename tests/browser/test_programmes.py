@@ -17,8 +17,9 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.models import Campaign
 from outreach.vocabulary import Channel, ProgrammeKind, Role, SurveyKind
-from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, sign_in
 from tests.campaigns.programmes.people import at, customers, delivered, segment, survey
+from tests.serving import serving
 
 PEOPLE = 40
 

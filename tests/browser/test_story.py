@@ -17,7 +17,7 @@ from outreach import clock
 from outreach.db import transaction
 from outreach.vocabulary import Channel, Role
 from segments.tasks import sweep_segments
-from tests.browser.conftest import an_operator, serving, sign_in
+from tests.browser.conftest import an_operator, sign_in
 from tests.installation import Installation, until
 from webhooks.tasks import apply_inbox, send_answers
 
@@ -49,8 +49,8 @@ WHERE substr(c.external_id, 3)::int <= 40
 @pytest.fixture
 def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     running = Installation(tmp_path, monkeypatch)
-    with serving(int(running.url.rsplit(":", 1)[1])):
-        yield running
+    running.serve_api()
+    yield running
     running.stop()
 
 

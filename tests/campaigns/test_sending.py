@@ -23,7 +23,7 @@ from webhooks.tasks import apply_inbox
 @pytest.fixture
 def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     running = Installation(tmp_path, monkeypatch)
-    running.start_api()
+    running.serve_api()
     yield running
     running.stop()
 

@@ -27,7 +27,7 @@ def test_answers_lost_after_the_acceptance_are_settled_by_webhooks(
     installation = install(
         {"sendgrid": {"accept_then_drop": share}}, sendgrid_email_activity="false", reconcile_grace_seconds="600"
     )
-    installation.start_api()
+    installation.serve_api()
     send(installation, Channel.EMAIL)
     expect_everybody_once(installation, PEOPLE)
     with transaction() as session:

@@ -16,7 +16,7 @@ PEOPLE = 20
 def test_a_webhook_before_the_receipt_finds_its_message(database: str, install: Install, tmp_path: Path) -> None:
     # No search, and a grace that nobody lives to see: only the webhooks can settle what the crash left open.
     installation = install(sendgrid_email_activity="false", reconcile_grace_seconds="600", lease_seconds="60")
-    installation.start_api()
+    installation.serve_api()
     trigger = tmp_path / "before_receipts_commit"
     trigger.touch()
     a_campaign_on(Channel.EMAIL, PEOPLE)

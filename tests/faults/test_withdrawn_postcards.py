@@ -54,7 +54,7 @@ def test_cards_that_are_not_printed_are_taken_back_once(
 ) -> None:
     monkeypatch.setenv("SANDBOX_LOB_WINDOW_SECONDS", "60")
     installation = install()
-    installation.start_api()
+    installation.serve_api()
     sender = cancelled_after_sending()
     assert withdraw(sender) == PEOPLE
     assert found("SELECT state || ' ' || reason FROM notices") == {"skipped cancelled": PEOPLE}

@@ -38,7 +38,7 @@ def installation(desk: str, database: str, tmp_path: Path, monkeypatch: pytest.M
     if desk != "zendesk":
         monkeypatch.setenv("OUTREACH_ZENDESK_URL", "")
     running.refresh()
-    running.start_api()
+    running.serve_api()
     yield running
     running.stop()
 

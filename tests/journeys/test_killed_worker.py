@@ -35,7 +35,7 @@ def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         email_messages_per_call="10", sendgrid_email_activity="true",
     )  # fmt: skip
     try:
-        running.start_api()
+        running.serve_api()
         yield running
     finally:
         running.stop()

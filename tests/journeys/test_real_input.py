@@ -35,7 +35,7 @@ FIRST, LAST = "2011-01-01", "2011-06-30"
 @pytest.fixture
 def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     running = Installation(tmp_path, monkeypatch)
-    running.start_api()
+    running.serve_api()
     yield running
     running.stop()
 

@@ -121,7 +121,7 @@ def state_of(answer_id: UUID) -> tuple[SendState, EventKind | None]:
 
 
 def test_answers_go_out_once_by_the_channel_of_the_reply_and_are_followed(installation: Installation) -> None:
-    installation.start_api()
+    installation.serve_api()
     with transaction() as session:
         messages = told(session, channel="email")
         by_email = answer(session, says(session, "When <b>exactly</b>?", messages[1], channel=Channel.EMAIL)).id

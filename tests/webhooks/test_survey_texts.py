@@ -26,7 +26,7 @@ FIRST, SECOND = "+12025550141", "+12025550142"
 @pytest.fixture
 def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     running = Installation(tmp_path, monkeypatch, sms_hours="")
-    running.start_api()
+    running.serve_api()
     yield running
     running.stop()
 
