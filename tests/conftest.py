@@ -25,6 +25,7 @@ from outreach.db import make_engine
 from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
+from tests.raw_files import copy_of_some_products
 from tests.serving import Stage, listening
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
@@ -175,3 +176,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.exists():
         pytest.skip("the real data of ../shared/data are not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def some_of_uci(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one in ten products of the real UCI file; the whole of it is read in tests/outreach/imports."""
+    whole = shared_data / "uci_online_retail" / "online_retail_2010_12_to_2011_12.csv.gz"
+    if not whole.exists():
+        pytest.skip("the real data of ../shared/data/uci_online_retail are not here")
+    folder = tmp_path_factory.mktemp("some_of_uci")
+    copy_of_some_products(whole, folder / whole.name, one_in=10, always="22423")
+    return folder

@@ -66,10 +66,9 @@ def send_everything(installation: Installation) -> None:
 
 
 def test_a_recall_in_uci_tells_every_buyer_once_and_clears_who_sent_all_back(
-    installation: Installation, shared_data: Path, tmp_path: Path
+    installation: Installation, some_of_uci: Path, tmp_path: Path
 ) -> None:
-    data = shared_data / "uci_online_retail"
-    lines = list(rows_of(data / "online_retail_2010_12_to_2011_12.csv.gz"))
+    lines = list(rows_of(some_of_uci / "online_retail_2010_12_to_2011_12.csv.gz"))
     sold = [
         line
         for line in lines
@@ -92,7 +91,7 @@ def test_a_recall_in_uci_tells_every_buyer_once_and_clears_who_sent_all_back(
     assert sent_all_back  # or the test would show nothing
     assert max(len(invoices) for invoices in bought.values()) > 5
 
-    run_import(EXAMPLES / "uci_online_retail", data=data, rejects=tmp_path / "rejects.csv")
+    run_import(EXAMPLES / "uci_online_retail", data=some_of_uci, rejects=tmp_path / "rejects.csv")
     definition = rules.parse_definition(json.loads((EXAMPLES / "uci_online_retail" / "recall.json").read_text()))
     with transaction() as session:
         now = clock.now(session)

@@ -26,10 +26,8 @@ def olist(database: str, shared_data: Path) -> None:
 
 
 @pytest.fixture
-def uci(database: str, shared_data: Path) -> None:
-    if not (shared_data / "uci_online_retail").exists():
-        pytest.skip("the real data of ../shared/data/uci_online_retail are not here")
-    run_import(EXAMPLES / "uci_online_retail", data=shared_data / "uci_online_retail", actor="test")
+def uci(database: str, some_of_uci: Path) -> None:
+    run_import(EXAMPLES / "uci_online_retail", data=some_of_uci, actor="test")
 
 
 def test_a_recall_finds_its_buyers_clears_who_sent_all_back_and_counts_the_unknown(uci: None) -> None:
