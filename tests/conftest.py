@@ -98,7 +98,8 @@ def database(engines: dict[str, str], template_database: str, monkeypatch: pytes
     """The URL of a database of the test's own; the settings point to it and to a Redis of the test's own number."""
     url = make_url(engines["database_url"])
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    _as_administrator(url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    # Copying the files takes half the time of writing every page to the log.
+    _as_administrator(url, f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY FILE_COPY")
     own = url.set(database=name).render_as_string(hide_password=False)
     monkeypatch.setenv("OUTREACH_DATABASE_URL", own)
     monkeypatch.setenv("OUTREACH_REDIS_URL", engines["redis_url"])
