@@ -30,6 +30,7 @@ PAGES = {
     "/templates/problem-known/edit?channel=email": Permission.CAMPAIGNS_WRITE,
     "/templates/problem-known/edit?channel=postcard": Permission.CAMPAIGNS_WRITE,
     "/playbooks": Permission.CAMPAIGNS_READ,
+    "/playbooks/new": Permission.CAMPAIGNS_APPROVE,
     "/playbooks/resolved": Permission.CAMPAIGNS_READ,
     "/connectors": Permission.WEBHOOKS_READ,
     "/connectors/new?kind=jira": Permission.CONNECTORS_MANAGE,
