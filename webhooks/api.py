@@ -4,8 +4,6 @@ Nothing is parsed here. 2xx means that the event is stored; 401 that it is not g
 away or takes no writes, so that the sender tries again. Redis is not asked.
 """
 
-from typing import Annotated
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import SecretStr
@@ -36,9 +34,6 @@ async def raw_body(request: Request) -> bytes:
     return bytes(body)
 
 
-RawBody = Annotated[bytes, Depends(raw_body)]
-
-
 async def _keep(request: Request, source: str, key: str | None, body: bytes) -> Response:
     await intake.keep(intake.Knock(source, key, request.headers, request.url.query, body))
     return Response(status_code=204)
@@ -51,58 +46,66 @@ def _public_address(request: Request) -> str:
 
 
 @router.post("/webhooks/sendgrid/events", dependencies=signed, status_code=204)
-async def sendgrid_events(request: Request, body: RawBody) -> Response:
+async def sendgrid_events(request: Request) -> Response:
     """Take in a batch of SendGrid events."""
+    body = await raw_body(request)
     sendgrid.verify(request.headers, body, _secrets(get_settings().sendgrid_webhook_public_key))
     return await _keep(request, "sendgrid", None, body)
 
 
 @router.post("/webhooks/sendgrid/inbound", dependencies=signed, status_code=204)
-async def sendgrid_inbound(request: Request, body: RawBody) -> Response:
+async def sendgrid_inbound(request: Request) -> Response:
     """Take in an email that a customer wrote; the address given to SendGrid carries a secret token."""
+    body = await raw_body(request)
     sendgrid.verify_inbound(request.query_params.get("token", ""), _secrets(get_settings().sendgrid_inbound_token))
     return await _keep(request, "sendgrid-inbound", None, body)
 
 
 @router.post("/webhooks/twilio/status", dependencies=signed, status_code=204)
-async def twilio_status(request: Request, body: RawBody) -> Response:
+async def twilio_status(request: Request) -> Response:
     """Take in the status of a text message."""
+    body = await raw_body(request)
     _verify_twilio(request, body)
     return await _keep(request, "twilio-status", None, body)
 
 
 @router.post("/webhooks/twilio/inbound", dependencies=signed)
-async def twilio_inbound(request: Request, body: RawBody) -> Response:
+async def twilio_inbound(request: Request) -> Response:
     """Take in a text message that a customer wrote; the answer is empty TwiML, which sends nothing back."""
+    body = await raw_body(request)
     _verify_twilio(request, body)
     await _keep(request, "twilio-inbound", None, body)
     return Response(content="<Response></Response>", media_type="text/xml")
 
 
 @router.post("/webhooks/lob", dependencies=signed, status_code=204)
-async def lob_event(request: Request, body: RawBody) -> Response:
+async def lob_event(request: Request) -> Response:
     """Take in what happened to a postcard."""
+    body = await raw_body(request)
     lob.verify(request.headers, body, _secrets(get_settings().lob_webhook_secret), clock.wall())
     return await _keep(request, "lob", None, body)
 
 
 @router.post("/webhooks/postmark/events", dependencies=signed, status_code=204)
-async def postmark_event(request: Request, body: RawBody) -> Response:
+async def postmark_event(request: Request) -> Response:
     """Take in what became of an email at Postmark, whose webhooks carry a user and password instead of a signature."""
+    body = await raw_body(request)
     postmark.verify(request.headers, _secrets(get_settings().postmark_webhook_password))
     return await _keep(request, "postmark", None, body)
 
 
 @router.post("/webhooks/postmark/inbound", dependencies=signed, status_code=204)
-async def postmark_inbound(request: Request, body: RawBody) -> Response:
+async def postmark_inbound(request: Request) -> Response:
     """Take in an email that a customer wrote, by way of Postmark."""
+    body = await raw_body(request)
     postmark.verify(request.headers, _secrets(get_settings().postmark_webhook_password))
     return await _keep(request, "postmark-inbound", None, body)
 
 
 @router.post("/webhooks/bounces", dependencies=signed, status_code=204)
-async def bounce(request: Request, body: RawBody) -> Response:
+async def bounce(request: Request) -> Response:
     """Take in a bounce (RFC 3464) or complaint (RFC 5965) as a raw email; the address carries a secret token."""
+    body = await raw_body(request)
     require_match(
         request.query_params.get("token", ""), usable(_secrets(get_settings().bounce_token), "bounce token"), "token"
     )
@@ -110,8 +113,9 @@ async def bounce(request: Request, body: RawBody) -> Response:
 
 
 @router.post("/webhooks/desks/{desk}", dependencies=signed, status_code=204)
-async def desk_event(desk: str, request: Request, body: RawBody) -> Response:
+async def desk_event(desk: str, request: Request) -> Response:
     """Take in an event of a help desk."""
+    body = await raw_body(request)
     found = await run_in_threadpool(connectors.recent, desk)
     found.verify(request.headers, body, clock.wall())
     identity = connectors.KINDS[found.kind].identity

@@ -38,10 +38,10 @@ MOST_BYTES = 4 * 1024 * 1024  # of the bodies that one batch holds in memory; ab
 # Whoever claims takes no more than it will hold, so that the next one finds something too.
 _CLAIM = text("""
 WITH first AS (
-    SELECT octet_length(body) AS size FROM inbound_events
+    SELECT coalesce(body_bytes, octet_length(body)) AS size FROM inbound_events
     WHERE state IN ('new', 'waiting') AND next_try_at <= :now ORDER BY next_try_at, id LIMIT 20
 ), due AS (
-    SELECT id, octet_length(body) AS size, next_try_at FROM inbound_events
+    SELECT id, coalesce(body_bytes, octet_length(body)) AS size, next_try_at FROM inbound_events
     WHERE state IN ('new', 'waiting') AND next_try_at <= :now
     ORDER BY next_try_at, id
     LIMIT (SELECT least(:most, 1 + :most_bytes / greatest(avg(size), 1))::bigint FROM first)
@@ -154,6 +154,7 @@ def _settle(
                 key=f"{event.id}#{part.name}"[:LONGEST_KEY],
                 headers=event.headers,
                 body=part.body,
+                body_bytes=len(part.body),
                 received_at=event.received_at,
                 state=part.state,
                 next_try_at=_next_look(event, now),

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from outreach.db import committing
 from outreach.errors import Unavailable
+from outreach.models.base import compress
 
 # What of the headers is kept: what parsing needs, no secrets and no signatures.
 KEPT_HEADERS = (
@@ -25,9 +26,11 @@ KEPT_HEADERS = (
 LONGEST_KEY = 200
 
 MOST_TOGETHER = 64
+STORING = 2  # while one commit is written to the disk, the next one is made ready
 
 _KEEP = text("""
-INSERT INTO inbound_events (source, key, headers, body) VALUES (:source, :key, cast(:headers AS jsonb), :body)
+INSERT INTO inbound_events (source, key, headers, body, body_bytes)
+VALUES (:source, :key, cast(:headers AS jsonb), :body, :body_bytes)
 ON CONFLICT (source, key) DO NOTHING
 """)
 
@@ -49,7 +52,8 @@ class Knock:
             "source": self.source,
             "key": key_of(self.key, self.query, self.body),
             "headers": orjson.dumps({**kept, "query": self.query}).decode().replace("\\u0000", ""),
-            "body": self.body,
+            "body": compress(self.body),
+            "body_bytes": len(self.body),
         }
 
 
@@ -70,23 +74,22 @@ class _Keeper:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Knock, asyncio.Future[None]]] = []
-        self._work: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[None]] = set()
 
     async def keep(self, knock: Knock) -> None:
         """Return once it is stored; raises what went wrong with this one."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((knock, ended))
-        if self._work is None:
-            self._work = asyncio.create_task(self._store_all())
+        if len(self._working) < STORING:
+            work = asyncio.create_task(self._store_all())
+            self._working.add(work)
+            work.add_done_callback(self._working.discard)
         await ended
 
     async def _store_all(self) -> None:
-        try:
-            while self._waiting:
-                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-                await self._store(together)
-        finally:
-            self._work = None
+        while self._waiting:
+            together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            await self._store(together)
 
     async def _store(self, together: Sequence[tuple[Knock, "asyncio.Future[None]"]]) -> None:
         error: Exception | None = None

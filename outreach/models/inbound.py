@@ -4,16 +4,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, Uuid
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, Uuid
 from sqlalchemy import text as sql_text  # inside a class that has a column of that name
 
-from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
+from outreach.models.base import Base, CompressedBytes, Mapped, bigint_key, created, json_object, mapped_column, word
 from outreach.vocabulary import Channel, InboundState, Intent
 
 
 class InboundEvent(Base):
     """One raw payload, stored once (unique on source and key) and kept; applied later by a worker.
 
+    `body` is stored compressed; `body_bytes` is its length as it came, none where nobody measured it.
     What could not be applied of a body becomes an event of its own, which names the body by `parent_id`.
     """
 
@@ -23,7 +24,8 @@ class InboundEvent(Base):
     source: Mapped[str]
     key: Mapped[str]
     headers: Mapped[dict[str, Any]] = json_object()
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(CompressedBytes)
+    body_bytes: Mapped[int | None]
     received_at: Mapped[datetime] = created()
     state: Mapped[InboundState] = word(InboundState, default=InboundState.NEW, server_default="new")
     tries: Mapped[int] = mapped_column(server_default="0", default=0)
