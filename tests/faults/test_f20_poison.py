@@ -13,7 +13,7 @@ PEOPLE = 16
 
 
 def test_a_message_that_kills_its_worker_is_given_up_alone(database: str, install: Install) -> None:
-    installation = install(lease_seconds="1")
+    installation = install(lease_seconds="2")
     a_campaign_on(Channel.EMAIL, PEOPLE)
     worker = installation.start("tests.faults.plain_worker", "email", OUTREACH_CRASH_AT="rendering c-7")
     rest(90)
