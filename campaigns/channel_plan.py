@@ -125,7 +125,7 @@ def propose(session: Session, *, campaign: Campaign, budget_cents: int | None, u
     }
     overall = _overall(session)
     groups = [Group(row.people, _chances(row.known, overall)) for row in session.execute(_GROUPS, asked)]
-    proposals = [expected(ladder, groups, prices()) for ladder in candidates(urgency)]
+    proposals = [expected(ladder, groups, get_settings().cents_per_message()) for ladder in candidates(urgency)]
     total = session.execute(_SIZE, asked).scalar_one()
     return choose(proposals, total, sum(group.people for group in groups), budget_cents, urgency)
 
@@ -178,19 +178,9 @@ def expected(ladder: list[dict[str, Any]], groups: Sequence[Group], price: Mappi
     return Proposal(ladder, round(reached, 2), 0.0, math.ceil(cents - 1e-9), {c: round(n, 1) for c, n in sent.items()})
 
 
-def prices() -> dict[Channel, float]:
-    """Return what one message costs on each channel, in cents, as the settings say."""
-    settings = get_settings()
-    return {
-        Channel.EMAIL: settings.email_cost_cents,
-        Channel.SMS: settings.sms_cost_cents,
-        Channel.POSTCARD: settings.postcard_cost_cents,
-    }
-
-
 def costs(session: Session, *, campaign: Campaign) -> dict[str, dict[str, float]]:
     """Return what the campaign has cost so far: messages that a provider has or may have, and cents, by channel."""
-    price = prices()
+    price = get_settings().cents_per_message()
     return {
         row.channel: {"messages": row.messages, "cents": round(row.messages * price[Channel(row.channel)], 2)}
         for row in session.execute(_COSTS, {"id": campaign.id})

@@ -6,7 +6,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.addresses import ADDRESSES, barred, refused
-from campaigns.channel_plan import prices
 from campaigns.classes import policy
 from campaigns.ladders import ladder_of
 from campaigns.waves import wave_sizes
@@ -79,7 +78,7 @@ def forecast(session: Session, *, campaign: Campaign) -> Forecast:
         },
     ).all()
     first = {row.channel: row.total for row in rows if row.channel}
-    price = prices()
+    price = get_settings().cents_per_message()
     steps = [
         Step(
             Channel(step["channel"]),

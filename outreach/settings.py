@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from outreach.vocabulary import Channel
+
 
 class Settings(BaseSettings):
     """One value per setting; `docs/settings.md` lists them and a test keeps that list complete."""
@@ -211,6 +213,14 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(default=2, description="How often beat wakes the sweeps.")
     demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")
+
+    def cents_per_message(self) -> dict[Channel, float]:
+        """Return what one message costs on each channel, in cents."""
+        return {
+            Channel.EMAIL: self.email_cost_cents,
+            Channel.SMS: self.sms_cost_cents,
+            Channel.POSTCARD: self.postcard_cost_cents,
+        }
 
 
 @lru_cache

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from outreach.models import AudienceMember, Problem, Segment
+from outreach.settings import get_settings
 from outreach.vocabulary import Channel, Grade, ProblemState
 from segments import compiler, rules
 from segments.compiler import EVIDENCE, IN_SCOPE
@@ -33,9 +33,6 @@ from segments.gathering import Gathering
 from segments.meaning import Rows, rows_within, understand
 from segments.sentences import sentence
 from segments.source import Later, barred, given, has_address
-
-# List prices per message in US cents, for planning only; the invoice of the provider is what counts.
-LIST_PRICES = {Channel.EMAIL: Decimal("0.09"), Channel.SMS: Decimal("0.83"), Channel.POSTCARD: Decimal("87")}
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,7 @@ def _reach(channel: Channel, rows: list[dict[str, Any]]) -> Reach:
         what: sum(row[f"{channel}_{what}"] for row in rows)
         for what in ("reachable", "no_address", "invalid", "suppressed")
     }
-    return Reach(channel, **total, cost_cents=round(total["reachable"] * LIST_PRICES[channel]))
+    return Reach(channel, **total, cost_cents=round(total["reachable"] * get_settings().cents_per_message()[channel]))
 
 
 def _samples(session: Session, definition: rules.Definition, now: datetime, chosen: list[int]) -> list[Sample]:
@@ -265,4 +262,4 @@ def _samples(session: Session, definition: rules.Definition, now: datetime, chos
     ]
 
 
-__all__ = ["LIST_PRICES", "Preview", "Reach", "Sample", "WithoutCustomer", "count", "preview", "without_customer"]
+__all__ = ["Preview", "Reach", "Sample", "WithoutCustomer", "count", "preview", "without_customer"]

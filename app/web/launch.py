@@ -34,6 +34,7 @@ from outreach.doors import SessionDep, requires
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Campaign, Problem, Template
 from outreach.permissions import Actor, Permission
+from outreach.settings import get_settings
 from outreach.vocabulary import CampaignKind, CampaignState, Channel, Grade, NoticeClass
 from segments import audiences
 
@@ -279,7 +280,7 @@ def _launch_page(
         chosen=chosen,
         channels=channels,
         received=received,
-        prices={channel.value: float(price) for channel, price in channel_plan.prices().items()},
+        prices={channel.value: price for channel, price in get_settings().cents_per_message().items()},
         trials=trial_sends.newest(session, campaign.key),
         newest_version=wording.newest_version(session, campaign.template_key) or 0,
         editable=campaign.state in editing.EDITABLE,

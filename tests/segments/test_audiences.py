@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from outreach.errors import InvalidRule, NotFound
 from outreach.models import AudienceChange, AudienceMember
+from outreach.settings import get_settings
 from outreach.vocabulary import Channel, Grade
 from segments import audiences, rules
 
@@ -151,6 +152,10 @@ def test_preview_counts_reach_and_rows_without_a_customer(session: Session, comp
     assert (reach[Channel.EMAIL].reachable, reach[Channel.EMAIL].no_address) == (1, 1)
     assert (reach[Channel.SMS].reachable, reach[Channel.SMS].invalid) == (1, 1)
     assert reach[Channel.POSTCARD].no_address == 2
+    price = get_settings().cents_per_message()
+    assert [reach[channel].cost_cents for channel in Channel] == [
+        round(reach[channel].reachable * price[channel]) for channel in Channel
+    ]
     assert preview.unreachable == 1
     assert [(w.related, w.rows, w.orders) for w in preview.without_customer if w.rows] == [("order_items", 2, 2)]
     assert {sample.customer_id for sample in preview.sample} == {good.id, silent.id}
