@@ -96,6 +96,8 @@ class Runs:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Under nohup the tests ignore hang-ups, and what they start would do so too.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         self.parents.append(parent)
         return parent
