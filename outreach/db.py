@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DontWrapMixin, OperationalError
 from sqlalchemy.orm import Session
 
 from outreach.embedded import recall
-from outreach.errors import Unavailable
+from outreach.errors import InvalidInput, Unavailable
 from outreach.settings import get_settings
 
 # Classes of SQLSTATE: 25 read-only, 53 out of resources (disk, connections), 57 and 58 shutting down or broken.
@@ -20,6 +20,10 @@ _NO_WRITES = frozenset({"25", "53", "57", "58"})
 
 
 _MAKING = Lock()
+
+
+class HalfCharacter(InvalidInput, DontWrapMixin):
+    """A text within some JSON holds half of a surrogate pair; SQLAlchemy passes it on as it is."""
 
 
 def database_url() -> str:
@@ -58,13 +62,22 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
         max_overflow=5,
         pool_pre_ping=True,
         pool_timeout=10,
-        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_serializer=_as_json,
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": 5,
             "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
         },
     )
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        if "surrogates" not in str(error):
+            raise
+        raise HalfCharacter("A text holds half a character (a lone surrogate), which cannot be stored.") from None
 
 
 @contextmanager

@@ -20,9 +20,9 @@ class OutreachError(Exception):
     code = "internal"
 
     def __init__(self, message: str, *, where: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
+        self.message = _sayable(message)
+        super().__init__(self.message)
+        self.where = None if where is None else _sayable(where)
 
 
 class InvalidInput(OutreachError):
@@ -84,3 +84,8 @@ class Unavailable(OutreachError):
 
     status = 503
     code = "unavailable"
+
+
+def _sayable(text: str) -> str:
+    # Errors repeat what was sent, and JSON may send half of a surrogate pair, which no answer can be encoded with.
+    return text.encode("utf-8", "replace").decode()

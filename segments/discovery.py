@@ -124,7 +124,7 @@ def refused_by(session: Session, *, problem: Problem) -> frozenset[str]:
 
 def conditions_of(rule: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the conditions of a proposed rule, whether about rows or about customers."""
-    inner = rule.get("where", rule) if "related" in rule else rule
+    inner = rule.get("where") or rule
     found: list[dict[str, Any]] = inner.get("all", [inner])
     return found
 

@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from outreach.errors import NotFound
+from outreach.errors import InvalidRule, NotFound
 from outreach.models import Problem, ScopeRejection, Segment, SegmentVersion
 from outreach.vocabulary import ProblemState
 from segments import audiences, rules
 from segments.discovery import Proposal, cases_of, conditions_of, discover_rules, fingerprint, refused_by
+from segments.meaning import understand_rule
 from segments.standard_grades import standard_grades
 
 
@@ -61,8 +62,10 @@ def discover(
 
 
 def reject(session: Session, *, problem_id: int, rule: dict[str, Any], author: str, now: datetime) -> None:
-    """Remember that a proposed rule was refused for a problem."""
-    rules.parse_rule(rule)
+    """Remember that a proposed rule was refused for a problem; raises `InvalidRule` for what nobody proposes."""
+    understand_rule(rules.parse_rule(rule))
+    if any("field" not in each for each in conditions_of(rule)):
+        raise InvalidRule("A proposed rule is a condition, or several that all hold; this one has another shape.")
     stored = insert(ScopeRejection).values(
         problem_id=_problem(session, problem_id).id,
         fingerprint=fingerprint(_as_searched(rule)),

@@ -69,7 +69,10 @@ async def twilio_status(request: Request) -> Response:
     return await _keep(request, "twilio-status", None, body)
 
 
-@router.post("/webhooks/twilio/inbound", dependencies=signed)
+@router.post(
+    "/webhooks/twilio/inbound", dependencies=signed, response_class=Response,
+    responses={200: {"content": {"text/xml": {}}}},
+)  # fmt: skip
 async def twilio_inbound(request: Request) -> Response:
     """Take in a text message that a customer wrote; the answer is empty TwiML, which sends nothing back."""
     body = await raw_body(request)

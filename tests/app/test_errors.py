@@ -59,6 +59,8 @@ def test_errors_have_one_shape(api_server: Any, method: str, path: str, expected
         b'{"title": "a", "attributes": {"n": 1e999}}',
         b'{"title": "a", "attributes": {"n": 9223372036854775808}}',
         b'{"title": "a", "attributes": {"n": "\\u0000"}}',
+        b'{"title": "a", "attributes": {"n": ["\\ud800"]}}',
+        b'{"title": "a", "attributes": {"\\ud800": 1}}',
         b'{"title": "a", "summary": "a\\u0000b"}',
         b'{"title": "a", "attributes": ' + b'{"a":' * 3000 + b"1" + b"}" * 3001,
         b'{"title": "' + b"x" * 201 + b'"}',
@@ -78,6 +80,14 @@ def test_a_refusal_names_the_place_and_never_repeats_what_was_sent(api_server: A
     assert shape(answer) == (422, "invalid_input")
     assert answer.json()["where"] == "body.password"
     assert "hunter2" not in answer.data.decode()
+
+
+def test_a_refusal_can_be_sent_whatever_it_repeats(api_server: Any) -> None:
+    key = api_server.key(Permission.CONNECTORS_MANAGE)
+    desk = b'{"key": "d", "kind": "jira", "name": "D", "options": {"\\ud800": 1}}'
+    answer = api_server.ask("POST", "/api/connectors", body=desk, content_type="application/json", authorization=key)
+    assert shape(answer) == (422, "invalid_input")
+    assert "no option ?" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -1,6 +1,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from outreach.db import transaction
 from outreach.models import Customer, Problem
 from outreach.permissions import Permission
@@ -54,3 +56,25 @@ def test_writing_needs_the_permission(api_server: Any) -> None:
     key = api_server.key(Permission.SEGMENTS_READ)
     answer = api_server.ask("PUT", "/api/segments/x", {"name": "X", "definition": RULE}, authorization=key)
     assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        b'{"related": "orders"}',
+        b'{"related": "orders", "where": null}',
+        b'{"related": "orders", "where": {"any": [{"field": "status", "op": "equals", "value": "late"}]}}',
+        b'{"all": [{"related": "orders"}]}',
+        b'{"member_of": "brazil"}',
+        b'{"field": "customer.country", "op": "equals", "value": "\\ud800"}',
+        b'{"field": "customer.country", "op": "equals", "value": -9223372036854775809}',
+        b'{"field": "customer.contry", "op": "equals", "value": "BR"}',
+    ],
+)
+def test_what_nobody_proposed_cannot_be_rejected(api_server: Any, rule: bytes) -> None:
+    key = api_server.key(Permission.PROBLEMS_WRITE, Permission.SEGMENTS_WRITE)
+    api_server.ask("POST", "/api/problems", {"title": "T"}, authorization=key)
+    answer = api_server.ask(
+        "POST", "/api/problems/P-1/scope/reject", body=b'{"rule": ' + rule + b"}", authorization=key
+    )
+    assert (answer.status, answer.json()["error"]) == (422, "invalid_rule")

@@ -232,6 +232,10 @@ def test_texts_that_customers_send_mean_what_they_say(
         **twilio_headers("/webhooks/twilio/inbound", fields),
     )  # fmt: skip
     assert (answer.status, answer.data) == (200, b"<Response></Response>")
+    described = api_server.ask("GET", "/api/openapi.json").json()["paths"]["/webhooks/twilio/inbound"]["post"]
+    assert (
+        answer.headers["Content-Type"].split(";")[0] in described["responses"]["200"]["content"].keys() == {"text/xml"}
+    )
     apply()
     with transaction() as session:
         response = session.scalars(select(Response)).one()
