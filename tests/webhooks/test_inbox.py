@@ -272,3 +272,17 @@ def test_what_comes_at_the_same_time_shares_a_commit_and_one_that_cannot_be_stor
     assert [error is None for error in ended] == [True, False, True, True], ended
     with transaction() as session:
         assert inbox.counts(session) == {"new": 3}
+
+
+def test_a_body_comes_back_as_it_came_whatever_it_begins_with(session: Session) -> None:
+    """Also one that begins like a compressed one, and one that was stored before bodies were compressed."""
+    bodies = (b"", b"{}" * 5_000, b"\x28\xb5\x2f\xfd and then nothing that could be read")
+    kept = [keep_inside(session, body) for body in bodies]
+    session.execute(
+        text("INSERT INTO inbound_events (source, key, body) VALUES ('sendgrid', 'before', :body)"), {"body": b"[1]"}
+    )
+    session.expire_all()
+    assert tuple(session.get_one(InboundEvent, event.id).body for event in kept) == bodies
+    assert session.scalars(select(InboundEvent.body).where(InboundEvent.key == "before")).one() == b"[1]"
+    stored = session.execute(text("SELECT octet_length(body) FROM inbound_events WHERE id = :id"), {"id": kept[1].id})
+    assert stored.scalar_one() < 200
