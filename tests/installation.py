@@ -76,9 +76,11 @@ class Installation:
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one of our modules as a process group of its own."""
         log = (self.home / "processes.log").open("ab")
+        # What a process leaves that is killed is thrown away with the rest.
+        environment = {**os.environ, "TMPDIR": str(self.home), **environment}
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True,
+            cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         log.close()
         self._processes.append(process)
