@@ -81,15 +81,17 @@ class _Keeper:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((knock, ended))
         if len(self._working) < STORING:
-            work = asyncio.create_task(self._store_all())
-            self._working.add(work)
-            work.add_done_callback(self._working.discard)
+            self._working.add(asyncio.create_task(self._store_all()))
         await ended
 
     async def _store_all(self) -> None:
-        while self._waiting:
-            together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-            await self._store(together)
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                await self._store(together)
+        finally:
+            # Here, not once the task is done: whoever knocks between the two would find it working and wait for nobody.
+            self._working.discard(asyncio.current_task())
 
     async def _store(self, together: Sequence[tuple[Knock, "asyncio.Future[None]"]]) -> None:
         error: Exception | None = None

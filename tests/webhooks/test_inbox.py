@@ -274,6 +274,22 @@ def test_what_comes_at_the_same_time_shares_a_commit_and_one_that_cannot_be_stor
         assert inbox.counts(session) == {"new": 3}
 
 
+def test_who_knocks_the_moment_a_store_ends_does_not_wait_for_the_next_one(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_after_the_other() -> None:
+        for place in range(20):
+            await intake.keep(intake.Knock("lob", f"evt-{place}", {}, "", b"{}"))
+
+    async def in_time() -> None:
+        await asyncio.wait_for(one_after_the_other(), 20)
+
+    monkeypatch.setattr(intake, "STORING", 1)
+    asyncio.run(in_time())
+    with transaction() as session:
+        assert inbox.counts(session) == {"new": 20}
+
+
 def test_a_body_comes_back_as_it_came_whatever_it_begins_with(session: Session) -> None:
     """Also one that begins like a compressed one, and one that was stored before bodies were compressed."""
     bodies = (b"", b"{}" * 5_000, b"\x28\xb5\x2f\xfd and then nothing that could be read")
