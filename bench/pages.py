@@ -5,22 +5,18 @@ figure that is kept for a second is made anew again and again. Statements are th
 """
 
 import os
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-import uvicorn
 from sqlalchemy import event, text
 
 from bench.own_database import own_database
 from bench.sending_machine import load
 from bench.sending_rows import campaign, people, scope, tidy
+from bench.serving import serving
 from campaigns.sweeps import plan_all
 from outreach import clock, operators
 from outreach.db import engine, transaction
@@ -69,7 +65,7 @@ def run(size: str = "small") -> dict[str, Any]:
         cookie, csrf = _prepare(SIZES[size])
         statements = Statements()
         statements.watch()
-        with _serving() as url, urllib3.PoolManager(timeout=120) as pool:
+        with serving() as url, urllib3.PoolManager(timeout=120) as pool:
             rows = _measure(pool, url, cookie, csrf, statements)
     goals = [
         {"goal": f"ms {row['page']}", "value": row["median_ms"], "must": row["must"],
@@ -115,24 +111,6 @@ def _prepare(number: int) -> tuple[str, str]:
         )  # fmt: skip
         opened = operators.open_session(session, operator=operator, now=now)
     return opened.token, opened.csrf_token
-
-
-@contextmanager
-def _serving() -> Iterator[str]:
-    from app.main import create_app
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 def _measure(

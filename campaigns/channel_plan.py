@@ -125,7 +125,8 @@ def propose(session: Session, *, campaign: Campaign, budget_cents: int | None, u
     }
     overall = _overall(session)
     groups = [Group(row.people, _chances(row.known, overall)) for row in session.execute(_GROUPS, asked)]
-    proposals = [expected(ladder, groups, get_settings().cents_per_message()) for ladder in candidates(urgency)]
+    price = get_settings().cents_per_message()
+    proposals = [expected(ladder, groups, price) for ladder in candidates(urgency)]
     total = session.execute(_SIZE, asked).scalar_one()
     return choose(proposals, total, sum(group.people for group in groups), budget_cents, urgency)
 

@@ -53,13 +53,14 @@ def _first_usable(ladder: tuple[tuple[str, int], ...]) -> str:
 
     Written out step by step, so that nobody looks up consents and suppressions of a channel that is not needed.
     """
-    joins, earlier = [], ["drawn.grade <> 'cleared'", "c.erased_at IS NULL"]
+    joins = []
     for step, (channel, group) in enumerate(ladder):
         address = ADDRESS_OF[channel]
         named = f"'{channel}'"
         may = f"NOT {barred(named, address)} AND NOT {refused(named, 'c.id')}"
         before = [f"usable_{other}.address IS NULL" for other in range(step) if ladder[other][1] < group]
-        cases = " AND ".join([*earlier, *before, f"{address} IS NOT NULL", may])
+        alive = ["drawn.grade <> 'cleared'", "c.erased_at IS NULL", f"{address} IS NOT NULL"]
+        cases = " AND ".join([*alive, *before, may])
         joins.append(
             f"CROSS JOIN LATERAL (SELECT CASE WHEN {cases} THEN {address} END AS address OFFSET 0) usable_{step}"
         )
@@ -75,6 +76,7 @@ def _statement(source: str, ladder: tuple[tuple[str, int], ...], *, shared: bool
     `shared` looks for others at the same address, `capped` counts what each has heard; both cost, so that a class
     that needs neither does not pay. `reached` has one row per recipient and channel that is tried at once.
     """
+    channels = ", ".join(f"'{channel}'" for channel, _ in ladder)
     return text(f"""
 WITH source AS MATERIALIZED ({source}
 ), drawn AS MATERIALIZED (
@@ -88,7 +90,7 @@ WITH source AS MATERIALIZED ({source}
     {_first_usable(ladder)}
     LEFT JOIN LATERAL (
         SELECT true AS known, bool_or({barred("a.channel", "a.address")}) AS barred
-        FROM {ADDRESSES} a WHERE best.channel IS NULL AND a.channel = ANY(cast(:channels AS text[]))
+        FROM {ADDRESSES} a WHERE best.channel IS NULL AND a.channel IN ({channels})
         HAVING count(*) > 0
     ) any_address ON true
 ), reached AS MATERIALIZED (
@@ -134,8 +136,8 @@ WITH source AS MATERIALIZED ({source}
     RETURNING id, channel, wave, zones
 ), numbered AS (
     SELECT id, {_CHUNK_KEY} AS key FROM (
-        SELECT id, channel, wave, zones,
-               row_number() OVER (PARTITION BY channel, wave, coalesce(zones, '') ORDER BY id) - 1 AS slot FROM made) m
+        SELECT id, channel, wave, zones, row_number() OVER (PARTITION BY channel, wave, zones ORDER BY id) - 1 AS slot
+        FROM made) numbers
 ), written AS (
     INSERT INTO messages (notice_id, campaign_id, customer_id, channel, step, chunk_id, address)
     SELECT chosen.notice_id, :campaign_id, chosen.customer_id, chosen.channel, chosen.step, numbered.id, chosen.address
@@ -196,14 +198,12 @@ def plan_slice(
 
 
 def _parameters(campaign: Campaign, now: datetime, after: int, slice_size: int) -> dict[str, Any]:
-    ladder = ladder_of(campaign.ladder)
     return {
         "campaign_id": campaign.id,
         "segment_id": campaign.segment_id,
         "grades": list(campaign.grades),
         "template_version": campaign.template_version,
         "notice_class": campaign.notice_class.value,
-        "channels": ladder.channels,
         "due_at": max(now, campaign.not_before or now),
         "not_after": campaign.not_after,
         "seed": campaign.seed,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from campaigns import wording
@@ -16,6 +16,7 @@ from outreach.errors import InvalidInput, NotFound, OutreachError
 from outreach.models import Playbook
 from outreach.vocabulary import CampaignKind, NoticeClass, ProblemState
 
+_LOCK = 7391
 # What can trigger a playbook, and of which kind its campaign is.
 KINDS = {
     ProblemState.KNOWN: CampaignKind.KNOWN,
@@ -62,6 +63,7 @@ def find(session: Session, key: str) -> Playbook:
 
 def make(session: Session, *, given: NewPlaybookIn, actor: str, now: datetime) -> Playbook:
     """Write a playbook down; it acts on changes of problems from now on. Raises what `change` raises."""
+    _take_turns(session)
     if given.key == "new" or session.scalar(select(Playbook.id).where(Playbook.key == given.key)) is not None:
         raise InvalidInput(f"The key {given.key} is taken; choose another one.", where="key")
     if given.trigger not in KINDS:
@@ -83,6 +85,7 @@ def change(session: Session, *, key: str, given: PlaybookIn, actor: str, now: da
     one of the channels, for an automatic notice of class safety, which a second person has to see, and for a second
     playbook with the same trigger.
     """
+    _take_turns(session)
     playbook = find(session, key)
     session.refresh(playbook, with_for_update=True)
     values = _checked(session, given, playbook.trigger, but=playbook.id)
@@ -94,6 +97,11 @@ def change(session: Session, *, key: str, given: PlaybookIn, actor: str, now: da
     session.flush()
     detail = {"changed": changed, "automatic": given.automatic, "active": given.active}
     audit.record(session, actor=actor, action="playbook.change", subject=f"playbook:{key}", detail=detail, now=now)
+
+
+def _take_turns(session: Session) -> None:
+    """Wait for others who write playbooks: two at once could not see that both switch one on for the same change."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 def _checked(session: Session, given: PlaybookIn, trigger: ProblemState, but: int = 0) -> dict[str, Any]:

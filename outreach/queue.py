@@ -53,8 +53,7 @@ class UrgentFirst(round_robin_cycle):
 
     def consume(self, n: int) -> list[str]:
         """Return the next `n` queues."""
-        urgent = [name for name in self.items if name.endswith("-urgent")]
-        return [*urgent, *(name for name in self.items if not name.endswith("-urgent"))][:n]
+        return sorted(self.items, key=lambda name: not name.endswith("-urgent"))[:n]
 
 
 @lru_cache

@@ -20,13 +20,14 @@ import urllib3
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
+from bench.serving import listening
 from outreach import clock, db, embedded, operators, queue
 from outreach.db import make_engine
 from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
 from tests.raw_files import copy_of_some_products
-from tests.serving import Stage, listening
+from tests.serving import Stage
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
 # Slowness says something of the machine only.
