@@ -5,6 +5,7 @@ page may hold its pictures itself (`data:`), any other address stays empty. Weas
 have the Pango libraries; without them there are no proofs, and everything else works (docs/adr/0013).
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -39,7 +40,10 @@ class Drawn:
 def available() -> bool:
     """Tell whether this machine can draw proofs."""
     try:
-        import weasyprint  # noqa: F401 - loads the system's libraries; most processes never draw
+        with warnings.catch_warnings():
+            # Without this library of the system, fontTools cuts the fonts instead: slower, and just as good for a proof.
+            warnings.filterwarnings("ignore", "HarfBuzz-Subset", DeprecationWarning)
+            import weasyprint  # noqa: F401 - loads the system's libraries; most processes never draw
     except (ImportError, OSError):
         return False
     return True
