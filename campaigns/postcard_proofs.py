@@ -41,7 +41,7 @@ def available() -> bool:
     """Tell whether this machine can draw proofs."""
     try:
         with warnings.catch_warnings():
-            # Without this library of the system, fontTools cuts the fonts instead: slower, and just as good for a proof.
+            # Without this library of the system, fontTools cuts the fonts: slower, as good for a proof.
             warnings.filterwarnings("ignore", "HarfBuzz-Subset", DeprecationWarning)
             import weasyprint  # noqa: F401 - loads the system's libraries; most processes never draw
     except (ImportError, OSError):
