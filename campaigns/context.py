@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from campaigns.surveys import asking
 from campaigns.verification import verification_code
 from outreach.models import Campaign, Problem
-from outreach.security import sign_link
+from outreach.security import LinkSigner
 from outreach.settings import get_settings
 
 # Links must work long after the message was read; an unsubscribe link for at least 30 days (CAN-SPAM).
 LINK_LIFETIME = timedelta(days=365)
+_LIFETIME_SECONDS = int(LINK_LIFETIME.total_seconds())
 
 _ITEMS = text("""
 SELECT i.id, i.lot, i.serial, i.version, i.quantity, i.ordered_at, i.delivered_at, i.promised_at, i.shipped_at,
@@ -47,17 +48,24 @@ class Recipient:
 
 
 def contexts(
-    session: Session, *, campaign: Campaign, recipients: Iterable[Recipient], now: datetime
+    session: Session,
+    *,
+    campaign: Campaign,
+    recipients: Iterable[Recipient],
+    now: datetime,
+    shared: Mapping[str, Any] | None = None,
 ) -> dict[UUID, dict[str, Any]]:
-    """Return the variables of each message by its id; a constant number of statements, whatever the number."""
+    """Return the variables of each message by its id; a constant number of statements, whatever the number.
+
+    `shared` is what `shared_words` returned, for whoever has it already.
+    """
     window = list(recipients)
     items = _by_id(session, _ITEMS, [i for r in window for i in r.evidence_items])
     orders = _by_id(session, _ORDERS, [i for r in window for i in r.evidence_orders])
     tickets = _by_id(session, _TICKETS, [i for r in window for i in r.evidence_tickets])
-    settings = get_settings()
-    organisation = {"name": settings.organisation, "postal_address": settings.postal_address}
-    shared = {"problem": problem_words(session, campaign), "organisation": organisation}
+    shared = shared_words(session, campaign) if shared is None else shared
     asked = asking.of_campaign(session, campaign)
+    links = Links(now)
     return {
         r.message_id: {
             **shared,
@@ -66,8 +74,8 @@ def contexts(
             "items": [items[i] for i in r.evidence_items if i in items],
             "orders": [orders[i] for i in r.evidence_orders if i in orders],
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links(r.message_id, now)
-            | (asked.links(r.message_id, expires_at(r.message_id, now)) if asked else {}),
+            "links": links.of(r.message_id)
+            | (asked.links(r.message_id, links.end_at(r.message_id)) if asked else {}),
             "code": verification_code(r.message_id),
             **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }
@@ -75,23 +83,40 @@ def contexts(
     }
 
 
-def links(message_id: UUID, now: datetime) -> dict[str, str]:
-    """Return the addresses that a customer can open from one message; nothing personal is in them.
+def shared_words(session: Session, campaign: Campaign) -> dict[str, Any]:
+    """Return the variables that are the same for everybody in a campaign."""
+    settings = get_settings()
+    organisation = {"name": settings.organisation, "postal_address": settings.postal_address}
+    return {"problem": problem_words(session, campaign), "organisation": organisation}
+
+
+class Links:
+    """The addresses that a customer can open from one message; nothing personal is in them.
 
     They end by the age of the message, not of the rendering: a text rendered again is the same to the letter, which
     is what the search of what a crash left open compares.
     """
-    base, expires = get_settings().public_url.rstrip("/"), expires_at(message_id, now)
-    return {
-        "unsubscribe": f"{base}/unsubscribe/{sign_link('unsubscribe', message_id, expires_at=expires)}",
-        "answer": f"{base}/answer/{sign_link('answer', message_id, expires_at=expires)}",
-        "verify": f"{base}/verify",
-    }
 
+    def __init__(self, now: datetime) -> None:
+        self._now, self._ends_from_now = now, int((now + LINK_LIFETIME).timestamp())
+        base = get_settings().public_url.rstrip("/")
+        self._unsubscribe, self._answer = f"{base}/unsubscribe/", f"{base}/answer/"
+        self._verify = f"{base}/verify"
+        self._sign_unsubscribe, self._sign_answer = LinkSigner("unsubscribe"), LinkSigner("answer")
 
-def expires_at(message_id: UUID, now: datetime) -> datetime:
-    """Return when the links of a message end."""
-    return (made_at(message_id) or now) + LINK_LIFETIME
+    def of(self, message_id: UUID) -> dict[str, str]:
+        """Return the links of one message."""
+        # In whole seconds, as a link holds them; a moment made for each of a million messages would cost more.
+        ends = (message_id.int >> 80) // 1000 + _LIFETIME_SECONDS if message_id.version == 7 else self._ends_from_now
+        return {
+            "unsubscribe": self._unsubscribe + self._sign_unsubscribe(message_id, ends),
+            "answer": self._answer + self._sign_answer(message_id, ends),
+            "verify": self._verify,
+        }
+
+    def end_at(self, message_id: UUID) -> datetime:
+        """Return when the links of a message end."""
+        return (made_at(message_id) or self._now) + LINK_LIFETIME
 
 
 def made_at(message_id: UUID) -> datetime | None:

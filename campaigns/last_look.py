@@ -70,25 +70,28 @@ WITH judged AS MATERIALIZED (
     FROM messages m JOIN customers c ON c.id = m.customer_id
     WHERE m.id = ANY(:message_ids) AND m.chunk_id = :chunk_id AND m.send_state = 'queued'
     ORDER BY m.id FOR UPDATE OF m
+), placed AS MATERIALIZED (
+    SELECT id, reason, CASE WHEN reason IS NULL
+           THEN (count(*) FILTER (WHERE reason IS NULL) OVER (ORDER BY id) - 1) / :messages_per_call + 1 END AS call
+    FROM judged WHERE reason IS DISTINCT FROM 'defer'
 ), calls AS (
     INSERT INTO attempts (chunk_id, fence, provider, message_ids, leased_until)
-    SELECT :chunk_id, :fence, :provider, array_agg(passed.id ORDER BY passed.place),
+    SELECT :chunk_id, :fence, :provider, array_agg(id ORDER BY id),
            clock_timestamp() + make_interval(secs => :lease)
-    FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM judged WHERE reason IS NULL) passed
-    GROUP BY passed.place / :messages_per_call
-    RETURNING id, message_ids
+    FROM placed WHERE call IS NOT NULL GROUP BY call ORDER BY call
+    RETURNING id
 )
 UPDATE messages m
-SET send_state = CASE WHEN judged.reason IS NULL THEN 'sending'
-                      WHEN judged.reason IN ('suppressed', 'no_consent') THEN 'suppressed'
-                      WHEN judged.reason = 'expired' THEN 'expired' ELSE 'cancelled' END,
-    reason = judged.reason, provider = :provider, attempt_id = coalesce(called.attempt_id, m.attempt_id),
-    failed_at = CASE WHEN judged.reason IS NOT NULL THEN cast(:now AS timestamptz) END
-FROM judged
-LEFT JOIN (SELECT id AS attempt_id, unnest(message_ids) AS message_id FROM calls) called
-       ON called.message_id = judged.id
-WHERE m.id = judged.id AND judged.reason IS DISTINCT FROM 'defer'
-RETURNING m.id, called.attempt_id
+SET send_state = CASE WHEN placed.reason IS NULL THEN 'sending'
+                      WHEN placed.reason IN ('suppressed', 'no_consent') THEN 'suppressed'
+                      WHEN placed.reason = 'expired' THEN 'expired' ELSE 'cancelled' END,
+    reason = placed.reason, provider = :provider,
+    -- Their ids rise as the calls do. Looked up by place: joined, every message would be held against every call.
+    attempt_id = coalesce((SELECT array_agg(id ORDER BY id) FROM calls)[placed.call], m.attempt_id),
+    failed_at = CASE WHEN placed.reason IS NOT NULL THEN cast(:now AS timestamptz) END
+FROM placed
+WHERE m.id = placed.id
+RETURNING m.id, CASE WHEN placed.reason IS NULL THEN m.attempt_id END AS attempt_id
 """)
 
 

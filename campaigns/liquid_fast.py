@@ -1,11 +1,12 @@
 """The quick way to render simple Liquid: parsed once by python-liquid, turned into plain Python functions.
 
-Rendering is most of the work of sending email. What is not listed here (other tags, filters, nested
-loops) makes the whole text go the full way; unusual data at run time do the same. Tests hold the two
-ways equal, text by text.
+Rendering is most of the work of sending email. Each tag or output of a text becomes one function, written as Python
+source: what an author wrote stands in it only as a literal that `repr` made, and it can reach nothing but the few names
+in `_NAMES`. What is not listed here (other tags, filters, nested loops) makes the whole text go the full way; unusual
+data at run time do the same. Tests hold the two ways equal, text by text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -31,8 +32,7 @@ from markupsafe import escape
 Scope = Mapping[str, Any]
 Write = Callable[[str], None]
 Step = Callable[[Scope, Write], None]
-Value = Callable[[Scope], Any]
-FastRender = Callable[[Scope], str]
+Piece = str | Step  # words that are the same for all, or what depends on the scope
 
 # Longer loops go the full way, which counts iterations and output.
 MAX_ITEMS = 200
@@ -42,80 +42,219 @@ class NeedsFullLiquidError(Exception):
     """The quick way does not cover this; not an error of the template."""
 
 
-def fast_render(template: BoundTemplate, *, html: bool) -> FastRender | None:
-    """Return a function equal to `template.render`, or none where the text is not simple."""
-    try:
-        steps = _block(template.nodes, html=html, looping=False)
-    except NeedsFullLiquidError:
-        return None
+# Unusual data: the full renderer decides, and says what is wrong if it is.
+UNUSUAL = (NeedsFullLiquidError, KeyError, TypeError, IndexError)
 
-    def render(scope: Scope) -> str:
+
+class FastText:
+    """A simple text: called with a scope it returns what `template.render` would, or raises one of `UNUSUAL`."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = _merged(pieces)
+
+    def __call__(self, scope: Scope) -> str:
+        """Return the text for one person."""
         parts: list[str] = []
         write = parts.append
-        for step in steps:
-            step(scope, write)
+        for piece in self._pieces:
+            if type(piece) is str:
+                write(piece)
+            else:
+                piece(scope, write)  # type: ignore[operator]
         text = "".join(parts)
         if "\r" in text:
             raise NeedsFullLiquidError  # python-liquid makes every line end a \n
         return text
 
-    return render
+    def bound(self, shared: Scope) -> "FastText":
+        """Return the same text with everything written out that `shared` decides, whoever it is for."""
+        return FastText([_written_out(piece, shared) for piece in self._pieces])
 
 
-def _block(nodes: Sequence[Node], *, html: bool, looping: bool) -> list[Step]:
-    return [_step(node, html=html, looping=looping) for node in nodes]
+def fast_text(template: BoundTemplate, *, html: bool) -> FastText | None:
+    """Return the quick way to a text; none where it is not simple."""
+    try:
+        return FastText([_piece(node, html=html) for node in template.nodes])
+    except (NeedsFullLiquidError, SyntaxError, RecursionError, MemoryError):  # nested deeper than Python allows
+        return None
 
 
-def _step(node: Node, *, html: bool, looping: bool) -> Step:
+def _written_out(piece: Piece, shared: Scope) -> Piece:
+    if isinstance(piece, str):
+        return piece
+    parts: list[str] = []
+    try:
+        piece(shared, parts.append)
+    except UNUSUAL:  # it reads what differs per person
+        return piece
+    return "".join(parts)
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    made: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and made and isinstance(made[-1], str):
+            made[-1] += piece
+        elif piece != "":
+            made.append(piece)
+    return made
+
+
+def _piece(node: Node, *, html: bool) -> Piece:
     if isinstance(node, ContentNode):
-        return _content(node.text)
-    if isinstance(node, OutputNode):
-        return _output(node.expression, html=html)
-    if isinstance(node, IfNode | UnlessNode):
-        return _choice(node, html=html, looping=looping)
-    if isinstance(node, ForNode) and not looping:
-        return _loop(node, html=html)
-    raise NeedsFullLiquidError
+        return str(node.text)
+    source = _Source(html=html)
+    source.node(node)
+    names = dict(_NAMES)
+    exec("\n".join(["def piece(scope, write):", *source.lines]), names)  # noqa: S102 - our own source, see above
+    piece: Step = names["piece"]
+    return piece
 
 
-def _content(text: str) -> Step:
-    return lambda _scope, write: write(text)
+class _Source:
+    """The lines of one function, in the making; `loop` is the variable of the loop that is being written."""
 
+    def __init__(self, *, html: bool) -> None:
+        self.lines: list[str] = []
+        self._html, self._depth, self._loop = html, 1, ""
 
-def _output(expression: Expression, *, html: bool) -> Step:
-    if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
-        raise NeedsFullLiquidError
-    value = _path(expression.left)
-    line_breaks = encoded = False
-    for position, use in enumerate(expression.filters or []):
-        if encoded or line_breaks:
-            raise NeedsFullLiquidError  # it would see escaped text
-        if use.name == "default" and len(use.args) == 1 and position == 0:
-            value = _with_default(value, use.args[0].value)
-        elif use.name == "newline_to_br" and html and not use.args:
-            line_breaks = True
-        elif use.name == "url_encode" and not use.args:
-            encoded = True
+    def node(self, node: Node) -> None:
+        """Add the lines of one node."""
+        if isinstance(node, ContentNode):
+            self._line(f"write({str(node.text)!r})")
+        elif isinstance(node, OutputNode):
+            self._output(node.expression)
+        elif isinstance(node, IfNode | UnlessNode):
+            self._choice(node)
+        elif isinstance(node, ForNode) and not self._loop:
+            self._for(node)
         else:
             raise NeedsFullLiquidError
 
-    def step(scope: Scope, write: Write) -> None:
-        text = _as_text(value(scope))
-        if encoded:
-            write(quote_plus(text))
-        elif not html:
-            write(text)
-        elif line_breaks and "\n" in text:
-            write(str(escape(text)).replace("\n", "<br />\n"))
-        else:
-            write(escape(text))
+    def _line(self, text: str) -> None:
+        self.lines.append("    " * self._depth + text)
 
-    return step
+    def _block(self, head: str, nodes: Sequence[Node]) -> None:
+        self._line(head)
+        self._depth += 1
+        self._line("pass")
+        for node in nodes:
+            self.node(node)
+        self._depth -= 1
+
+    def _output(self, expression: Expression) -> None:
+        if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
+            raise NeedsFullLiquidError
+        line_breaks = encoded = False
+        self._line(f"text = {self._value(expression.left)}")
+        for position, use in enumerate(expression.filters or []):
+            if encoded or line_breaks:
+                raise NeedsFullLiquidError  # it would see escaped text
+            if use.name == "default" and len(use.args) == 1 and position == 0:
+                # A missing one goes the full way.
+                self._line(f"if text is None or text == '': text = {_fallback(use.args[0].value)!r}")
+            elif use.name == "newline_to_br" and self._html and not use.args:
+                line_breaks = True
+            elif use.name == "url_encode" and not use.args:
+                encoded = True
+            else:
+                raise NeedsFullLiquidError
+        self._line("if type(text) is not str: text = as_text(text)")
+        if encoded:
+            self._line("text = quote_plus(text)")
+        elif self._html:
+            # Most words have nothing to escape, and looking is a tenth of the work.
+            looks = " or ".join(f"{character!r} in text" for character in "&<>\"'")
+            self._line(f"if {looks}: text = str(escape(text))")
+        if line_breaks:
+            self._line("text = text.replace('\\n', '<br />\\n')")
+        self._line("write(text)")
+
+    def _choice(self, node: IfNode | UnlessNode) -> None:
+        first = self._condition(node.condition)
+        self._block(f"if not {first}:" if isinstance(node, UnlessNode) else f"if {first}:", node.consequence.nodes)
+        for alternative in node.alternatives:
+            block: BlockNode = alternative.block
+            self._block(f"elif {self._condition(alternative.expression)}:", block.nodes)
+        if node.default:
+            self._block("else:", node.default.nodes)
+
+    def _for(self, node: ForNode) -> None:
+        loop = node.expression
+        plain = loop.limit is None and loop.offset is None and not loop.reversed and loop.cols is None
+        if not plain or not isinstance(loop.iterable, Path):
+            raise NeedsFullLiquidError
+        self._line(f"items = {self._value(loop.iterable)}")
+        self._line(f"if type(items) is not list or len(items) > {MAX_ITEMS}: raise NeedsFullLiquidError")
+        self._line("last = len(items) - 1")
+        self._loop = loop.identifier
+        self._block("for position, item in enumerate(items):", node.block.nodes)
+        self._loop = ""
+        if node.default:
+            self._block("if not items:", node.default.nodes)
+
+    def _value(self, path: Path) -> str:
+        """Return the Python expression of a path."""
+        if not all(isinstance(segment, str) for segment in path.path):
+            raise NeedsFullLiquidError
+        names = [str(segment) for segment in path.path]
+        start = "scope"
+        if self._loop and names[0] == "forloop":
+            if names[1:] not in (["first"], ["last"]):
+                raise NeedsFullLiquidError
+            return "(position == 0)" if names[1] == "first" else "(position == last)"
+        if self._loop and names[0] == self._loop:
+            start, names = "item", names[1:]
+        if not {"size", "first", "last"}.isdisjoint(names if start == "item" else names[1:]):
+            return f"follow({start}, {names!r})"
+        return start + "".join(f"[{name!r}]" for name in names)
+
+    def _condition(self, expression: Expression) -> str:
+        """Return the Python expression of a condition."""
+        if isinstance(expression, BooleanExpression):
+            return self._condition(expression.expression)
+        if isinstance(expression, Path):
+            # In Liquid only nil and false are false; the empty string is true.
+            return f"((found := {self._value(expression)}) is not None and found is not False)"
+        if isinstance(expression, LogicalAndExpression):
+            return f"({self._condition(expression.left)} and {self._condition(expression.right)})"
+        if isinstance(expression, LogicalOrExpression):
+            return f"({self._condition(expression.left)} or {self._condition(expression.right)})"
+        if isinstance(expression, EqExpression):
+            return self._equals(expression.left, expression.right)
+        if isinstance(expression, NeExpression):
+            return f"(not {self._equals(expression.left, expression.right)})"
+        if isinstance(expression, GtExpression):
+            left, right = expression.left, expression.right
+            if isinstance(left, Path) and isinstance(right, IntegerLiteral):
+                return f"greater({self._value(left)}, {int(right.value)})"
+        raise NeedsFullLiquidError
+
+    def _equals(self, left: Expression, right: Expression) -> str:
+        if not isinstance(left, Path):
+            raise NeedsFullLiquidError
+        value = self._value(left)
+        if isinstance(right, StringLiteral):
+            return f"({value} == {str(right.value)!r})"
+        if isinstance(right, Nil):
+            return f"({value} is None)"
+        if isinstance(right, TrueLiteral | FalseLiteral):
+            return f"({value} is {isinstance(right, TrueLiteral)})"
+        if isinstance(right, Blank):
+            return f"blank({value})"
+        raise NeedsFullLiquidError
+
+
+def _fallback(fallback: Expression) -> str:
+    if not isinstance(fallback, StringLiteral):
+        raise NeedsFullLiquidError
+    words = str(fallback.value)
+    if escape(words) != words or "\n" in words:
+        raise NeedsFullLiquidError  # the author's own markup is not escaped
+    return words
 
 
 def _as_text(value: Any) -> str:
-    if type(value) is str:
-        return value
     if value is None:
         return ""
     if type(value) is int:
@@ -123,142 +262,25 @@ def _as_text(value: Any) -> str:
     raise NeedsFullLiquidError
 
 
-def _with_default(value: Value, fallback: Expression) -> Value:
-    if not isinstance(fallback, StringLiteral):
-        raise NeedsFullLiquidError
-    words = fallback.value
-    if escape(words) != words or "\n" in words:
-        raise NeedsFullLiquidError  # the author's own markup is not escaped
-
-    def get(scope: Scope) -> Any:
-        found = value(scope)  # a missing one goes the full way
-        return words if found is None or found == "" else found
-
-    return get
-
-
-def _path(path: Path) -> Value:
-    segments = path.path
-    if not all(isinstance(segment, str) for segment in segments):
-        raise NeedsFullLiquidError
-    names = [str(segment) for segment in segments]
-    if not {"size", "first", "last"}.isdisjoint(names[1:]):
-        return _special_path(names)
-    if len(names) == 1:
-        only = names[0]
-        return lambda scope: scope[only]
-    if len(names) == 2:
-        one, two = names
-        return lambda scope: scope[one][two]
-
-    def get(scope: Scope) -> Any:
-        found: Any = scope
-        for name in names:
-            found = found[name]
-        return found
-
-    return get
+def _follow(found: Any, names: Sequence[str]) -> Any:
+    """`items.size` and `items.first.lot`, of lists only: anywhere else they are ordinary keys."""
+    for name in names:
+        if type(found) is list:
+            if name == "size":
+                found = len(found)
+                continue
+            if name in {"first", "last"}:
+                found = found[0 if name == "first" else -1]
+                continue
+        found = found[name]
+    return found
 
 
-def _special_path(names: list[str]) -> Value:
-    """`items.size` and `items.first.lot`, of lists only: `forloop.last` is an ordinary key."""
-
-    def get(scope: Scope) -> Any:
-        found: Any = scope
-        for name in names:
-            if type(found) is list:
-                if name == "size":
-                    found = len(found)
-                    continue
-                if name in {"first", "last"}:
-                    found = found[0 if name == "first" else -1]
-                    continue
-            found = found[name]
-        return found
-
-    return get
-
-
-def _choice(node: IfNode | UnlessNode, *, html: bool, looping: bool) -> Step:
-    first = _condition(node.condition)
-    if isinstance(node, UnlessNode):
-        unnegated = first
-        first = lambda scope: not unnegated(scope)  # noqa: E731 - one of several conditions
-    branches = [(first, _block(node.consequence.nodes, html=html, looping=looping))]
-    for alternative in node.alternatives:
-        block: BlockNode = alternative.block
-        branches.append((_condition(alternative.expression), _block(block.nodes, html=html, looping=looping)))
-    otherwise = _block(node.default.nodes, html=html, looping=looping) if node.default else []
-
-    def step(scope: Scope, write: Write) -> None:
-        for condition, steps in branches:
-            if condition(scope):
-                for inner in steps:
-                    inner(scope, write)
-                return
-        for inner in otherwise:
-            inner(scope, write)
-
-    return step
-
-
-def _condition(expression: Expression) -> Value:
-    if isinstance(expression, BooleanExpression):
-        return _condition(expression.expression)
-    if isinstance(expression, Path):
-        value = _path(expression)
-        return lambda scope: _truthy(value(scope))
-    if isinstance(expression, LogicalAndExpression):
-        left, right = _condition(expression.left), _condition(expression.right)
-        return lambda scope: left(scope) and right(scope)
-    if isinstance(expression, LogicalOrExpression):
-        left, right = _condition(expression.left), _condition(expression.right)
-        return lambda scope: left(scope) or right(scope)
-    if isinstance(expression, EqExpression):
-        return _equals(expression.left, expression.right)
-    if isinstance(expression, NeExpression):
-        equals = _equals(expression.left, expression.right)
-        return lambda scope: not equals(scope)
-    if isinstance(expression, GtExpression):
-        return _greater(expression.left, expression.right)
-    raise NeedsFullLiquidError
-
-
-def _truthy(value: Any) -> bool:
-    """In Liquid only nil and false are false; the empty string is true."""
-    return value is not None and value is not False
-
-
-def _equals(left: Expression, right: Expression) -> Value:
-    if not isinstance(left, Path):
-        raise NeedsFullLiquidError
-    value = _path(left)
-    if isinstance(right, StringLiteral):
-        words = right.value
-        return lambda scope: value(scope) == words
-    if isinstance(right, Nil):
-        return lambda scope: value(scope) is None
-    if isinstance(right, TrueLiteral | FalseLiteral):
-        flag = isinstance(right, TrueLiteral)
-        return lambda scope: value(scope) is flag
-    if isinstance(right, Blank):
-        return lambda scope: _blank(value(scope))
-    raise NeedsFullLiquidError
-
-
-def _greater(left: Expression, right: Expression) -> Value:
+def _greater(found: Any, limit: int) -> bool:
     """`items.size > 0`: a path and a whole number."""
-    if not isinstance(left, Path) or not isinstance(right, IntegerLiteral):
+    if type(found) is not int:
         raise NeedsFullLiquidError
-    value, limit = _path(left), right.value
-
-    def greater(scope: Scope) -> bool:
-        found = value(scope)
-        if type(found) is not int:
-            raise NeedsFullLiquidError
-        return found > limit
-
-    return greater
+    return found > limit
 
 
 def _blank(value: Any) -> bool:
@@ -267,28 +289,19 @@ def _blank(value: Any) -> bool:
     return isinstance(value, list | dict) and not value
 
 
-def _loop(node: ForNode, *, html: bool) -> Step:
-    loop = node.expression
-    plain = loop.limit is None and loop.offset is None and not loop.reversed and loop.cols is None
-    if not plain or not isinstance(loop.iterable, Path):
-        raise NeedsFullLiquidError
-    items_of, name = _path(loop.iterable), loop.identifier
-    steps = _block(node.block.nodes, html=html, looping=True)
-    otherwise = _block(node.default.nodes, html=html, looping=True) if node.default else []
-
-    def step(scope: Scope, write: Write) -> None:
-        items = items_of(scope)
-        if type(items) is not list or len(items) > MAX_ITEMS:
-            raise NeedsFullLiquidError
-        inner = dict(scope)
-        last = len(items) - 1
-        for position, item in enumerate(items):
-            inner[name] = item
-            inner["forloop"] = {"first": position == 0, "last": position == last}
-            for each in steps:
-                each(inner, write)
-        if not items:
-            for each in otherwise:
-                each(scope, write)
-
-    return step
+# All that a generated function can reach.
+_NAMES: Mapping[str, Any] = {
+    "__builtins__": {},
+    "NeedsFullLiquidError": NeedsFullLiquidError,
+    "as_text": _as_text,
+    "blank": _blank,
+    "enumerate": enumerate,
+    "escape": escape,
+    "follow": _follow,
+    "greater": _greater,
+    "len": len,
+    "list": list,
+    "quote_plus": quote_plus,
+    "str": str,
+    "type": type,
+}

@@ -6,12 +6,13 @@ filters are lists of what is allowed, and loops, output and variables have limit
 
 import re
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 from liquid import BoundTemplate, Environment, StrictDefaultUndefined
 from liquid.exceptions import LiquidError, UndefinedError
 
-from campaigns.liquid_fast import FastRender, NeedsFullLiquidError, fast_render
+from campaigns.liquid_fast import UNUSUAL, FastText, fast_text
 from outreach.errors import InvalidTemplate
 
 MAX_SOURCE_CHARACTERS = 50_000
@@ -107,20 +108,27 @@ class LiquidTemplate:
                 f"{name} uses the filter {', '.join(sorted(unknown))}; there is only {', '.join(sorted(_FILTERS))}.",
                 where=name,
             )
-        self._fast: FastRender | None = fast_render(self._template, html=html)
+        self._fast: FastText | None = fast_text(self._template, html=html)
 
     @property
     def is_fast(self) -> bool:
         """Whether the text is simple enough for the quick way."""
         return self._fast is not None
 
+    def bound(self, shared: Mapping[str, Any]) -> "LiquidTemplate":
+        """Return the same text with what `shared` decides written out, for many contexts that all contain `shared`."""
+        if self._fast is None:
+            return self
+        made = copy(self)
+        made._fast = self._fast.bound(shared)
+        return made
+
     def render(self, context: Mapping[str, Any]) -> str:
         """Return the text for one person; raises InvalidTemplate naming a variable that is not there."""
         if self._fast is not None:
             try:
                 text = self._fast(context)
-            except (NeedsFullLiquidError, KeyError, TypeError, IndexError):
-                # Unusual data: the full renderer decides, and says what is wrong if it is.
+            except UNUSUAL:
                 return self.render_fully(context)
             if len(text) > MAX_OUTPUT_CHARACTERS:
                 raise InvalidTemplate(

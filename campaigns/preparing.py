@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from campaigns.circuits import CIRCUIT, RESTS
-from campaigns.context import Recipient, contexts
+from campaigns.context import Recipient, contexts, shared_words
 from campaigns.envelopes import Envelope, Sender, Unrenderable
 from campaigns.ladders import ladder_of
 from campaigns.last_look import send_elsewhere
@@ -119,8 +119,10 @@ def prepare(claim: Claim, sender: Sender) -> Prepared:
             }  # fmt: skip
             recipients.append(Recipient(message_id, address, customer, grade, items, orders, tickets))
             locales.append(locale)
-        variables = contexts(session, campaign=campaign, recipients=recipients, now=claim.now)
-        content = sender.content(session, claim.template_key, claim.template_version)
+        shared = shared_words(session, campaign)
+        variables = contexts(session, campaign=campaign, recipients=recipients, now=claim.now, shared=shared)
+        words = sender.content(session, claim.template_key, claim.template_version)
+        content = {language: compiled.bound(shared) for language, compiled in words.items()}
         patient = ladder_of(campaign.ladder).patient
     crash_at_any("rendering", (recipient.customer["external_id"] for recipient in recipients))
     envelopes, failures = _render(sender, campaign, recipients, locales, variables, content)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,40 +13,43 @@ from campaigns.providers.base import Outcome, Receipt
 from campaigns.providers.lanes import NOT_CALLED
 from campaigns.sending_counts import count
 from outreach import clock
-from outreach.vocabulary import AttemptState, SendState
 
 # After so many refusals in a row, with growing waits (about six hours in all), a message is given up.
 MOST_TRIES = 9
 LONGEST_WAIT_SECONDS = 3600
 
-_STATES = {
-    Outcome.ACCEPTED: SendState.ACCEPTED,
-    Outcome.REFUSED: SendState.QUEUED,
-    Outcome.REJECTED: SendState.REJECTED,
-    Outcome.UNKNOWN: SendState.UNKNOWN,
-}
-
-_MESSAGES = text(f"""
-WITH moment AS MATERIALIZED (SELECT {clock.NOW_SQL} AS now)
-UPDATE messages m
-SET send_state = r.state, provider_id = coalesce(r.provider_id, m.provider_id),
-    sent_at = CASE WHEN r.state IN ('accepted', 'unknown') THEN (SELECT now FROM moment) ELSE m.sent_at END,
-    failed_at = CASE WHEN r.state = 'rejected' THEN (SELECT now FROM moment) ELSE m.failed_at END,
-    reason = CASE WHEN r.state = 'rejected' THEN 'provider_rejected' ELSE m.reason END,
-    delivery_detail = coalesce(r.detail, m.delivery_detail)
-FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS bigint[]), cast(:states AS text[]), cast(:provider_ids AS text[]),
-            cast(:details AS text[])) AS r(id, attempt_id, state, provider_id, detail)
-WHERE m.id = r.id AND m.attempt_id = r.attempt_id
-  -- Queued: it was given up for lost and waits to be sent again, when the answer comes after all.
-  AND (m.send_state IN ('sending', 'unknown') OR (m.send_state = 'queued' AND r.state = 'accepted'))
-RETURNING m.id, m.send_state
-""")
-
-_ATTEMPTS = text("""
-UPDATE attempts a SET state = r.state, finished_at = clock_timestamp(), status_code = r.status, detail = r.detail
-FROM unnest(cast(:ids AS bigint[]), cast(:states AS text[]), cast(:statuses AS int[]), cast(:details AS text[]))
-     AS r(id, state, status, detail)
-WHERE a.id = r.id
+# An attempt whose messages all met the same, which is nearly every one, names them itself; the others come one by one.
+_RECORD = text(f"""
+WITH moment AS MATERIALIZED (SELECT {clock.NOW_SQL} AS now
+), ended AS (
+    UPDATE attempts a SET state = r.outcome, finished_at = clock_timestamp(), status_code = r.status, detail = r.detail
+    FROM unnest(cast(:attempts AS bigint[]), cast(:outcomes AS text[]), cast(:statuses AS int[]),
+                cast(:details AS text[]), cast(:provider_ids AS text[]), cast(:alike AS boolean[]))
+         AS r(id, outcome, status, detail, provider_id, alike)
+    WHERE a.id = r.id
+    RETURNING a.id AS attempt_id, a.message_ids, r.outcome, r.provider_id, r.detail, r.alike
+), answered AS (
+    SELECT attempt_id, unnest(message_ids) AS id, outcome, provider_id, detail FROM ended WHERE alike
+    UNION ALL
+    SELECT * FROM unnest(cast(:single_attempts AS bigint[]), cast(:single_ids AS uuid[]),
+                         cast(:single_outcomes AS text[]), cast(:single_provider_ids AS text[]),
+                         cast(:single_details AS text[]))
+), written AS (
+    UPDATE messages m
+    SET send_state = CASE r.outcome WHEN 'refused' THEN 'queued' ELSE r.outcome END,
+        provider_id = coalesce(r.provider_id, m.provider_id),
+        sent_at = CASE WHEN r.outcome IN ('accepted', 'unknown') THEN (SELECT now FROM moment) ELSE m.sent_at END,
+        failed_at = CASE WHEN r.outcome = 'rejected' THEN (SELECT now FROM moment) ELSE m.failed_at END,
+        reason = CASE WHEN r.outcome = 'rejected' THEN 'provider_rejected' ELSE m.reason END,
+        delivery_detail = coalesce(r.detail, m.delivery_detail)
+    FROM answered r
+    WHERE m.id = r.id AND m.attempt_id = r.attempt_id
+      -- Queued: it was given up for lost and waits to be sent again, when the answer comes after all.
+      AND (m.send_state IN ('sending', 'unknown') OR (m.send_state = 'queued' AND r.outcome = 'accepted'))
+    RETURNING m.id, r.outcome
+)
+SELECT outcome, count(*) AS number, array_agg(id) FILTER (WHERE outcome = 'refused') AS refused
+FROM written GROUP BY outcome
 """)
 
 # Refused messages go on in a small new chunk that is due later; the old one is never reset.
@@ -87,55 +91,65 @@ def record(
     """
     if not receipts:
         return Counter()
-    written = session.execute(
-        _MESSAGES,
-        {
-            "ids": [r.message_id for r in receipts],
-            "attempts": [attempts[r.message_id] for r in receipts],
-            "states": [_STATES[r.outcome].value for r in receipts],
-            "provider_ids": [r.provider_id for r in receipts],
-            "details": [r.detail for r in receipts],
-        },
-    ).all()
-    ours = {row.id for row in written}
-    _finish_attempts(session, receipts, attempts)
+    written = session.execute(_RECORD, _parameters(receipts, attempts)).all()
     if opted_out := [r.message_id for r in receipts if r.opted_out]:
         session.execute(_BAR, {"ids": opted_out, "now": clock.now(session)})
-    refused = [r for r in receipts if r.outcome is Outcome.REFUSED and r.message_id in ours]
-    if refused:
-        ids, now = [r.message_id for r in refused], clock.now(session)
-        # What was never called, for want of time or of a turn at the rate limit, has not been tried.
-        counts = not probes and any(not (r.detail or "").startswith(NOT_CALLED) for r in refused)
-        if counts and claim_tries + 1 >= MOST_TRIES:
-            session.execute(_GIVE_UP, {"ids": ids, "now": now})
-        else:
-            asked = max(r.retry_after_seconds or 0 for r in refused)
-            wait = max(asked, min(2.0 ** (claim_tries if counts else 0) * 5, LONGEST_WAIT_SECONDS))
-            session.execute(_RETRY, {"ids": ids, "due_at": now + timedelta(seconds=wait), "counts": int(counts)})
-    outcomes = Counter(r.outcome.value for r in receipts if r.message_id in ours)
-    if fenced := len(receipts) - len(ours):
+    if ids := [message_id for row in written for message_id in row.refused or ()]:
+        _try_again(session, ids, [r for r in receipts if r.outcome is Outcome.REFUSED], claim_tries, probes=probes)
+    outcomes = Counter({row.outcome: row.number for row in written})
+    if fenced := len(receipts) - outcomes.total():
         outcomes["fenced"] = fenced
         count(session, "fence_rejected", fenced)
     return outcomes
+
+
+def _try_again(
+    session: Session, ids: Sequence[UUID], refused: Sequence[Receipt], claim_tries: int, *, probes: bool
+) -> None:
+    """Queue refused messages for later, or give them up after too many tries."""
+    now = clock.now(session)
+    # What was never called, for want of time or of a turn at the rate limit, has not been tried.
+    counts = not probes and any(not (r.detail or "").startswith(NOT_CALLED) for r in refused)
+    if counts and claim_tries + 1 >= MOST_TRIES:
+        session.execute(_GIVE_UP, {"ids": ids, "now": now})
+        return
+    asked = max(r.retry_after_seconds or 0 for r in refused)
+    wait = max(asked, min(2.0 ** (claim_tries if counts else 0) * 5, LONGEST_WAIT_SECONDS))
+    session.execute(_RETRY, {"ids": ids, "due_at": now + timedelta(seconds=wait), "counts": int(counts)})
 
 
 # Of the outcomes that shared one call, the one that needs most attention names the attempt.
 _WORST = [Outcome.UNKNOWN, Outcome.REFUSED, Outcome.REJECTED, Outcome.ACCEPTED]
 
 
-def _finish_attempts(session: Session, receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> None:
-    worst: dict[int, Receipt] = {}
+def _parameters(receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> dict[str, list[Any]]:
+    """Return the arrays of `_RECORD`: a row per attempt, and one per message of attempts with different outcomes."""
+    by_attempt: dict[int, list[Receipt]] = {}
     for receipt in receipts:
-        attempt_id = attempts[receipt.message_id]
-        known = worst.get(attempt_id)
-        if known is None or _WORST.index(receipt.outcome) < _WORST.index(known.outcome):
-            worst[attempt_id] = receipt
-    session.execute(
-        _ATTEMPTS,
-        {
-            "ids": list(worst),
-            "states": [AttemptState(r.outcome.value).value for r in worst.values()],
-            "statuses": [r.status_code for r in worst.values()],
-            "details": [r.detail for r in worst.values()],
-        },
-    )
+        by_attempt.setdefault(attempts[receipt.message_id], []).append(receipt)
+    worst = [min(group, key=lambda receipt: _WORST.index(receipt.outcome)) for group in by_attempt.values()]
+    sizes = Counter(attempts.values())
+    alike = [
+        len(group) == sizes[attempt]
+        and all((r.outcome, r.provider_id, r.detail) == (one.outcome, one.provider_id, one.detail) for r in group)
+        for one, (attempt, group) in zip(worst, by_attempt.items(), strict=True)
+    ]
+    singles = [
+        (attempt, receipt)
+        for (attempt, group), same in zip(by_attempt.items(), alike, strict=True)
+        if not same
+        for receipt in group
+    ]
+    return {
+        "attempts": list(by_attempt),
+        "outcomes": [r.outcome.value for r in worst],
+        "statuses": [r.status_code for r in worst],
+        "details": [r.detail for r in worst],
+        "provider_ids": [r.provider_id for r in worst],
+        "alike": alike,
+        "single_attempts": [attempt for attempt, _ in singles],
+        "single_ids": [r.message_id for _, r in singles],
+        "single_outcomes": [r.outcome.value for _, r in singles],
+        "single_provider_ids": [r.provider_id for _, r in singles],
+        "single_details": [r.detail for _, r in singles],
+    }

@@ -7,7 +7,7 @@ HTML, the layout, parsing. Per person there is one Liquid rendering per part.
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,7 @@ CONTEXT_NAMES = frozenset(
 )
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+_EMPTY_LINES = re.compile(r"\n\n\n+")  # the same where no line holds blanks only
 # Marks that turn the writing direction round: in a subject they can make one text look like another.
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -68,6 +69,10 @@ class CompiledContent:
     def is_fast(self) -> bool:
         """Whether every part goes the quick way."""
         return all(part.is_fast for part in self.parts.values())
+
+    def bound(self, shared: Mapping[str, Any]) -> "CompiledContent":
+        """Return the same words with what `shared` decides written out, for many contexts that all contain `shared`."""
+        return replace(self, parts={part: template.bound(shared) for part, template in self.parts.items()})
 
     def variables(self) -> set[str]:
         """Return the paths that the words read, such as `customer.name`."""
@@ -213,7 +218,9 @@ def _sms(text: str, name: str) -> str:
 
 def _squeezed(text: str) -> str:
     """At most one empty line in a row: optional paragraphs leave gaps."""
-    return _BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text or "\n \n" in text else text
+    # A pattern that begins with plain letters is searched for ten times as fast.
+    pattern = _BLANK_LINES if " \n" in text or "\t\n" in text else _EMPTY_LINES
+    return pattern.sub("\n\n", text)
 
 
 def _whole(text: str) -> str:

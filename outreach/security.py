@@ -151,6 +151,21 @@ def derived_keys(use: str) -> tuple[bytes, ...]:
     return tuple(_mac(key, f"derive {use}", b"") for key in _keys())
 
 
+class LinkSigner:
+    """Makes many links of one purpose, each as `sign_link` would; what all share is worked out once."""
+
+    def __init__(self, purpose: str) -> None:
+        key = _keys()[0]
+        self._key_id, self._mac = _key_id(key), hmac.new(key, _link_use(purpose).encode() + b"\0", "sha256")
+
+    def __call__(self, subject: UUID, ends: int) -> str:
+        """Return the token for one subject; it ends at `ends` (seconds since 1970)."""
+        payload = _LINK_HEAD.pack(self._key_id, ends, True) + subject.bytes
+        mac = self._mac.copy()
+        mac.update(payload)
+        return _token(payload, mac.digest())
+
+
 def sign_link(purpose: str, subject: str | UUID, *, expires_at: datetime | None) -> str:
     """Return an url-safe token that proves `subject` for one `purpose`; without `expires_at` it never ends.
 
@@ -160,8 +175,15 @@ def sign_link(purpose: str, subject: str | UUID, *, expires_at: datetime | None)
     raw, is_uuid = (subject.bytes, True) if isinstance(subject, UUID) else _pack(subject)
     ends = int(expires_at.timestamp()) if expires_at else 0
     payload = _LINK_HEAD.pack(_key_id(key), ends, is_uuid) + raw
-    tag = _mac(key, f"link {purpose}", payload)[:_TAG]
-    return base64.urlsafe_b64encode(payload + tag).decode().rstrip("=") + _LINK_END
+    return _token(payload, _mac(key, _link_use(purpose), payload))
+
+
+def _link_use(purpose: str) -> str:
+    return f"link {purpose}"
+
+
+def _token(payload: bytes, mac: bytes) -> str:
+    return base64.urlsafe_b64encode(payload + mac[:_TAG]).decode().rstrip("=") + _LINK_END
 
 
 def read_link(token: str, purpose: str, now: datetime) -> str:
@@ -175,7 +197,7 @@ def read_link(token: str, purpose: str, now: datetime) -> str:
     payload, tag = raw[:-_TAG], raw[-_TAG:]
     key_id, ends, is_uuid = _LINK_HEAD.unpack_from(payload)
     for key in _keys():
-        if _key_id(key) == key_id and hmac.compare_digest(_mac(key, f"link {purpose}", payload)[:_TAG], tag):
+        if _key_id(key) == key_id and hmac.compare_digest(_mac(key, _link_use(purpose), payload)[:_TAG], tag):
             break
     else:
         raise broken

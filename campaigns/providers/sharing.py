@@ -13,6 +13,8 @@ TEXT_TAG = "-outreach-text-"
 HTML_TAG = "-outreach-html-"
 REPLY_TO_TAG = "-outreach-reply-to-"  # a legal local part, so the address stays one
 MAX_SUBSTITUTION_BYTES = 10_000  # per person, SendGrid's limit
+# 200: the tags and the reply address, which is at most 64 characters before the @
+_MOST_BYTES = MAX_SUBSTITUTION_BYTES - 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class Shared:
     beginning: str
     end: str
     identical: bool
+
+    @property
+    def length(self) -> int:
+        """How many characters of each text are shared."""
+        return len(self.beginning) + len(self.end)
 
     def pattern(self, tag: str) -> str:
         """Return the text with `tag` in the place of what differs."""
@@ -114,13 +121,15 @@ def _without_oversized(envelopes: Sequence[EmailEnvelope], numbers: list[int]) -
     if len(numbers) == 1:
         return [numbers]
     shared = share([envelopes[i] for i in numbers])
+    common = shared.text.length + shared.html.length
     alone: list[int] = []
     rest: list[int] = []
     for i in numbers:
-        size = len(shared.text.middle(envelopes[i].text).encode())
-        size += len(shared.html.middle(envelopes[i].html).encode())
-        # 200: the tags and the reply address, which is at most 64 characters before the @
-        (alone if size + 200 > MAX_SUBSTITUTION_BYTES else rest).append(i)
+        text, html = envelopes[i].text, envelopes[i].html
+        size = 4 * (len(text) + len(html) - common)  # no letter takes more bytes: nearly always this is answer enough
+        if size > _MOST_BYTES:
+            size = len(shared.text.middle(text).encode()) + len(shared.html.middle(html).encode())
+        (alone if size > _MOST_BYTES else rest).append(i)
     return [[i] for i in alone] + ([rest] if rest else [])
 
 

@@ -4,9 +4,11 @@ https://www.twilio.com/docs/messaging/api/message-resource
 """
 
 import base64
+import re
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from uuid import UUID
@@ -131,7 +133,8 @@ class Twilio:
         self._account_sid = account_sid
         self._auth_token = auth_token
         # A Messaging Service chooses the number itself.
-        self._sender = {"MessagingServiceSid" if sender.startswith("MG") else "From": sender}
+        self._sender = sender
+        self._sender_field = "&" + urlencode({"MessagingServiceSid" if sender.startswith("MG") else "From": sender})
         self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
         self._http = PooledHttpClient(self._transport)
         self._lanes: StreamLanes[SmsEnvelope] = StreamLanes(
@@ -184,8 +187,7 @@ class Twilio:
             problems.append("OUTREACH_TWILIO_ACCOUNT_SID must be set; it begins with AC.")
         if not self._auth_token or not self._auth_token.get_secret_value().strip():
             problems.append("OUTREACH_TWILIO_AUTH_TOKEN is not set: text messages cannot be sent.")
-        sender = next(iter(self._sender.values()))
-        if not sender.startswith(("+", "MG")):
+        if not self._sender.startswith(("+", "MG")):
             problems.append("OUTREACH_SMS_FROM must be a number such as +15551230000 or a Messaging Service (MG…).")
         return problems
 
@@ -196,10 +198,10 @@ class Twilio:
 
     def _request(self, envelope: SmsEnvelope) -> bytes:
         """Return the bytes of the request; a test holds them equal to those of the official SDK."""
-        form = {"To": envelope.to, "Body": envelope.body, **self._sender}
+        form = f"To={form_value(envelope.to)}&Body={form_value(envelope.body)}{self._sender_field}"
         if envelope.status_callback:
-            form["StatusCallback"] = _with_message_id(envelope.status_callback, envelope.message_id)
-        body = urlencode(form).encode()
+            form += f"&StatusCallback={_callback_field(envelope.status_callback)}{envelope.message_id}"
+        body = form.encode()
         return b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
 
 
@@ -271,8 +273,26 @@ def _head(base_url: str, account_sid: str, auth_token: str) -> bytes:
     ).encode("ascii", "replace")
 
 
-def _with_message_id(callback: str, message_id: UUID) -> str:
-    """Add our id to the callback address; Twilio signs the whole address, query included."""
+@lru_cache(maxsize=16)
+def _callback_field(callback: str) -> str:
+    """Return the callback address in a form, up to our id; Twilio signs the whole address, query included."""
     parts = urlsplit(callback)
-    query = [*parse_qsl(parts.query, keep_blank_values=True), ("message_id", str(message_id))]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    query = [*parse_qsl(parts.query, keep_blank_values=True), ("message_id", "")]
+    return form_value(urlunsplit(parts._replace(query=urlencode(query))))
+
+
+_TO_QUOTE = re.compile(r"[^A-Za-z0-9_.~ -]")
+
+
+def form_value(text: str) -> str:
+    """Return what `urllib.parse.quote_plus` would, which looks at every letter and takes six times as long."""
+    return _TO_QUOTE.sub(_quoted, text).replace(" ", "+")
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return _quoted_character(found[0])
+
+
+@lru_cache(maxsize=4096)
+def _quoted_character(character: str) -> str:
+    return quote(character, safe="")
