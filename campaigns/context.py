@@ -74,8 +74,7 @@ def contexts(
             "items": [items[i] for i in r.evidence_items if i in items],
             "orders": [orders[i] for i in r.evidence_orders if i in orders],
             "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links.of(r.message_id)
-            | (asked.links(r.message_id, links.end_at(r.message_id)) if asked else {}),
+            "links": links.of(r.message_id) | (asked.links(r.message_id, links.end_at(r.message_id)) if asked else {}),
             "code": verification_code(r.message_id),
             **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }

@@ -1,9 +1,11 @@
 """What sending costs, where a quiet machine is not needed to tell: statements, updates in place, plans and memory."""
 
 import gc
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,9 +14,11 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import Engine
 
 from bench.sending_machine import ROOT, memory_megabytes
+from campaigns import last_look
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import Sender
 from campaigns.households import notice_reaching
+from campaigns.preparing import claim_next, prepare
 from campaigns.providers.sendgrid import SendGrid
 from campaigns.sweeps import plan_all
 from outreach import clock, db
@@ -105,6 +109,59 @@ def sequential_reads() -> int:
     with transaction() as session:
         counted = text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'messages'")
         return int(session.execute(counted).scalar_one())
+
+
+@pytest.mark.parametrize("messages_per_call", [1, 50])
+def test_the_plan_that_postgres_keeps_for_the_gate_holds_no_message_against_every_other(
+    database: str, sender: Sender, messages_per_call: int
+) -> None:
+    """From its eleventh run on in one connection a statement has a plan that knows nothing of its values."""
+    queue(12_000)  # with fewer chunks the planner expects more than one of these messages in one, and joins otherwise
+    tidied(database)
+    with transaction() as session:
+        claim = claim_next(session, channel=Channel.EMAIL, provider="sendgrid", owner="test", lease_seconds=60)
+    assert claim is not None
+    message_ids = [envelope.message_id for envelope in prepare(claim, sender).envelopes]
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: dict[str, Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with transaction() as session:
+            judged = last_look.judge(
+                session, claim=claim, message_ids=message_ids, provider="sendgrid",
+                messages_per_call=messages_per_call, now=claim.now,
+            )  # fmt: skip
+            session.rollback()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(judged) == 1_000
+    plan = kept_plan(database, *next(one for one in asked if "judged" in one[0]))
+    assert rows_looked_at(plan) <= 30 * 1_000
+
+
+def kept_plan(url: str, statement: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run a statement with the plan that is made without its values; returns that plan and leaves nothing changed."""
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", statement)
+    with psycopg.connect(address) as connection:
+        connection.execute(f"PREPARE kept AS {numbered}".encode())
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        values = psycopg.ClientCursor(connection).mogrify(", ".join(f"%({name})s" for name in names), parameters)
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE kept({values})"
+        (plans,) = connection.execute(explain.encode()).fetchone() or ([],)
+        connection.rollback()
+    return dict(plans[0]["Plan"])
+
+
+def rows_looked_at(node: dict[str, Any]) -> float:
+    """How many rows a plan made or threw away, in all its nodes and loops."""
+    thrown = sum(node.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Join Filter", "Index Recheck"))
+    here = (node["Actual Rows"] + thrown) * node["Actual Loops"]
+    return float(here + sum(rows_looked_at(inner) for inner in node.get("Plans", ())))
 
 
 def test_who_else_lives_at_an_address_is_asked_of_the_neighbours_not_of_the_campaign(database: str) -> None:

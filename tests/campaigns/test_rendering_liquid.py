@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from liquid import Environment
 
+from campaigns.liquid_fast import fast_text
 from campaigns.liquid_templates import LiquidTemplate, variables_used
 from outreach.errors import InvalidTemplate
 
@@ -90,11 +92,19 @@ def outcome(render: Any, context: dict[str, Any]) -> str:
         return "InvalidTemplate"
 
 
+# Which variables are the same for everybody, so that what they decide is written out beforehand.
+shared_names = st.sets(st.sampled_from(["a", "b", "c", "d", "e", "items"]))
+
+
 @settings(max_examples=400, deadline=None)
-@given(sources(), contexts, st.booleans())
-def test_the_quick_way_means_what_the_full_way_means(source: str, context: dict[str, Any], html: bool) -> None:
+@given(sources(), contexts, st.booleans(), shared_names)
+def test_the_quick_way_means_what_the_full_way_means(
+    source: str, context: dict[str, Any], html: bool, shared: set[str]
+) -> None:
     template = LiquidTemplate(source, "t", html=html)
-    assert outcome(template.render, context) == outcome(template.render_fully, context)
+    meant = outcome(template.render_fully, context)
+    assert outcome(template.render, context) == meant
+    assert outcome(template.bound({name: context[name] for name in shared}).render, context) == meant
 
 
 # What ordinary texts and ordinary facts look like: nothing here may leave the quick way.
@@ -149,6 +159,14 @@ def test_ordinary_texts_and_facts_go_the_quick_way_and_mean_the_same(
     template = LiquidTemplate("".join(pieces), "t", html=html)
     assert template._fast is not None
     assert template._fast(facts) == template.render_fully(facts)
+    assert template._fast.bound({"a": facts["a"], "c": facts["c"]})(facts) == template.render_fully(facts)
+
+
+def test_what_is_the_same_for_all_is_written_out_once() -> None:
+    text = fast_text(Environment().from_string("{{ a }}{% if a %}, {{ a }}{% endif %} {{ b }}!"), html=False)
+    assert text is not None
+    (beginning, _, end) = text.bound({"a": "x"})._pieces
+    assert (beginning, end) == ("x, x ", "!")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +187,29 @@ def test_other_texts_go_the_full_way_and_work() -> None:
     template = LiquidTemplate("{% assign x = a | upcase %}{{ x }}", "t", html=True)
     assert not template.is_fast
     assert template.render({"a": "<b>"}) == "&lt;B&gt;"
+    assert template.bound({"a": "<b>"}).render({"a": "<b>"}) == "&lt;B&gt;"
+
+
+def test_a_condition_too_long_for_python_goes_the_full_way() -> None:
+    template = LiquidTemplate("{% if a == 'b" + "' or a == 'c" * 400 + "' %}yes{% endif %}", "t", html=True)
+    assert not template.is_fast
+    assert template.render({"a": "c"}) == "yes"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a['b\\'); import os; ('] }}",
+        "{% if a.b == \"'); import os; ('\" %}x{% else %}y{% endif %}",
+        "{{ a.b | default: \"'); import os; ('\" }}",
+        "')\nimport os\n{{ a.b }}\\",
+    ],
+)
+def test_what_an_author_writes_stays_a_literal(source: str) -> None:
+    template = LiquidTemplate(source, "t", html=False)
+    for value in (None, "'); import os; ('", "kept"):
+        facts = {"a": {"b": value}}
+        assert outcome(template.render, facts) == outcome(template.render_fully, facts)
 
 
 @pytest.mark.parametrize("html", [True, False])

@@ -3,7 +3,7 @@ import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -63,6 +63,14 @@ def test_a_link_for_a_message_is_short_enough_for_an_sms() -> None:
     token = security.sign_link("page", subject, expires_at=NOW)
     assert len(token) <= 60
     assert security.read_link(token, "page", NOW - timedelta(seconds=1)) == subject
+
+
+@given(st.uuids(), st.integers(1, 2**32 - 1))
+def test_links_made_one_after_the_other_are_those_made_alone(subject: UUID, ends: int) -> None:
+    signer = security.LinkSigner("page")
+    for _ in range(2):
+        alone = security.sign_link("page", subject, expires_at=datetime.fromtimestamp(ends, UTC))
+        assert signer(subject, ends) == alone
 
 
 def test_an_expired_link_says_until_when_it_was_valid() -> None:

@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from twilio.rest import Client  # type: ignore[import-untyped]
 
 from campaigns.providers.base import LookUp, Outcome, Receipt, Search
-from campaigns.providers.twilio import Twilio
+from campaigns.providers.twilio import Twilio, form_value
 from tests.campaigns.providers.cases import JSON, TWILIO, message_id, sms
 from tests.campaigns.providers.wire import Wire, as_json, http_server
 
@@ -99,6 +101,11 @@ def test_the_request_is_that_of_the_official_sdk() -> None:
     assert parse_qs(ours.body.decode()) == parse_qs(theirs.body.decode())
     assert (ours.method, ours.path) == (theirs.method, theirs.path)
     assert ours.headers["authorization"] == theirs.headers["authorization"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_form_is_written_as_the_standard_library_writes_it(text: str) -> None:
+    assert form_value(text) == quote_plus(text)
 
 
 def test_our_id_joins_the_callback_address_and_keeps_its_query() -> None:
