@@ -127,11 +127,13 @@ def _parameters(receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> di
     by_attempt: dict[int, list[Receipt]] = {}
     for receipt in receipts:
         by_attempt.setdefault(attempts[receipt.message_id], []).append(receipt)
-    worst = [min(group, key=lambda receipt: _WORST.index(receipt.outcome)) for group in by_attempt.values()]
+    worst = [
+        group[0] if len(group) == 1 else min(group, key=lambda receipt: _WORST.index(receipt.outcome))
+        for group in by_attempt.values()
+    ]
     sizes = Counter(attempts.values())
     alike = [
-        len(group) == sizes[attempt]
-        and all((r.outcome, r.provider_id, r.detail) == (one.outcome, one.provider_id, one.detail) for r in group)
+        len(group) == sizes[attempt] and all(r is one or _said(r) == _said(one) for r in group)
         for one, (attempt, group) in zip(worst, by_attempt.items(), strict=True)
     ]
     singles = [
@@ -153,3 +155,7 @@ def _parameters(receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> di
         "single_provider_ids": [r.provider_id for _, r in singles],
         "single_details": [r.detail for _, r in singles],
     }
+
+
+def _said(receipt: Receipt) -> tuple[Outcome, str | None, str | None]:
+    return receipt.outcome, receipt.provider_id, receipt.detail
