@@ -5,11 +5,12 @@ reaches that address (`shared_with`). Should that message fail, `fallbacks` open
 goes its own way down the ladder. Class safety and surveys are never de-duplicated (`classes`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from sqlalchemy import text
 
 from outreach.barred_addresses import POSTAL_ADDRESS
+from outreach.vocabulary import Channel
 
 _REACHES = """m.send_state IN ('queued', 'sending', 'unknown', 'accepted') AND m.delivery_rank < 60"""
 
@@ -35,15 +36,18 @@ def _by_postcard(address: str, row: str) -> str:
           AND m.customer_id <> {row}.customer_id ORDER BY m.notice_id LIMIT 1)"""
 
 
-def notice_reaching(row: str) -> str:
+def notice_reaching(row: str, channels: Collection[str] = tuple(Channel)) -> str:
     """Return SQL for the id of this campaign's notice that already reaches the channel and address of `row`."""
-    return f"""(CASE {row}.channel
-        WHEN 'email' THEN {_by_customer("email", "email", f"{row}.address", row)}
-        WHEN 'sms' THEN {_by_customer("phone", "sms", f"{row}.address", row)}
-        WHEN 'postcard' THEN {_by_postcard(f"{row}.address", row)} END)"""
+    reaching = {
+        "email": _by_customer("email", "email", f"{row}.address", row),
+        "sms": _by_customer("phone", "sms", f"{row}.address", row),
+        "postcard": _by_postcard(f"{row}.address", row),
+    }
+    cases = " ".join(f"WHEN '{channel}' THEN {reaching[channel]}" for channel in channels)
+    return f"(CASE {row}.channel {cases} END)"
 
 
-def covered_among(rows: str, channels: Iterable[str]) -> str:
+def covered_among(rows: str, channels: Collection[str]) -> str:
     """Return SQL for those of `rows`, messages of a slice, for whose first one somebody else's is enough.
 
     That is somebody of the slice before them, or planned earlier. Most people live alone, which one look at the
@@ -57,7 +61,7 @@ def covered_among(rows: str, channels: Iterable[str]) -> str:
     )
     return f"""SELECT notice_id, customer_id FROM (
         SELECT near.*, row_number() OVER (PARTITION BY near.channel, near.address ORDER BY near.customer_id, near.step)
-                           = 1 AND {notice_reaching("near")} IS NULL AS first_there
+                           = 1 AND {notice_reaching("near", channels)} IS NULL AS first_there
         FROM ({near}) near) asked WHERE step = first_step AND NOT first_there"""
 
 

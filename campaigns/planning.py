@@ -50,9 +50,11 @@ _CHECK_INS_DUE = """
 _ENDS = "SELECT count(*) AS found, min(customer_id) - 1 AS after, max(customer_id) AS last FROM ({source}) AS slice"
 
 # For this transaction: the plan that the server keeps after some slices was made when the tables were empty, so that
-# each slice gets its own; and the rows of a slice stay in memory, where a server is set up with less.
+# each slice gets its own; the rows of a slice stay in memory, where a server is set up with less; and to compile so
+# long a statement takes longer than it can save.
 _ALONE = text("""
-SELECT pg_advisory_xact_lock(7320, :campaign_id), set_config('plan_cache_mode', 'force_custom_plan', true),
+SELECT pg_advisory_xact_lock(7320, :campaign_id),
+       set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
        set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')) / 1024, 32768) || 'kB', true)
 """)
 _NOBODY_IS_LAST = 2**62
