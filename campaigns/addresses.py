@@ -1,4 +1,10 @@
-"""Which address of a customer each channel uses, and whether it may be used; the same SQL plans and gates."""
+"""Which address of a customer each channel uses, and whether it may be used.
+
+Consents are asked of one row (`refused`), as the gate does, or read once for thousands (`newest_words` and
+`refused_among`), as planning does. Both say the same; a test holds them together.
+"""
+
+from collections.abc import Iterable
 
 from campaigns.classes import POLICIES
 from outreach.barred_addresses import WAYS
@@ -10,6 +16,9 @@ _ASKED_FIRST = ", ".join(
 
 # The addresses of customer `c`, one row per channel that she can be reached on.
 ADDRESSES = f"(SELECT * FROM {WAYS} way WHERE c.erased_at IS NULL)"
+
+
+_FOR_THIS_CLASS = "(k.notice_class IS NULL OR k.notice_class = :notice_class)"
 
 
 def barred(channel: str, address: str) -> str:
@@ -26,5 +35,20 @@ def refused(channel: str, customer: str) -> str:
     """
     return f"""coalesce((SELECT NOT k.allowed FROM consents k
         WHERE k.customer_id = {customer} AND k.channel = {channel}
-          AND (k.notice_class IS NULL OR k.notice_class = :notice_class)
+          AND {_FOR_THIS_CLASS}
         ORDER BY k.acted_at DESC, k.allowed LIMIT 1), (:notice_class, {channel}) IN ({_ASKED_FIRST}))"""
+
+
+def newest_words(recipients: str, channels: Iterable[str]) -> str:
+    """Return SQL for the newest word of each recipient on each channel, in the order of `refused`."""
+    named = ", ".join(f"'{channel}'" for channel in channels)
+    return f"""SELECT DISTINCT ON (k.customer_id, k.channel) k.customer_id, k.channel, k.allowed FROM consents k
+    WHERE k.customer_id IN (SELECT customer_id FROM {recipients}) AND k.channel IN ({named}) AND {_FOR_THIS_CLASS}
+    ORDER BY k.customer_id, k.channel, k.acted_at DESC, k.allowed"""
+
+
+def refused_among(words: str, channel: str, customer: str) -> str:
+    """Return what `refused` returns, looked up among `newest_words`."""
+    said = f"{customer} IN (SELECT customer_id FROM {words} WHERE channel = '{channel}' AND allowed ="
+    return f"""(CASE WHEN (:notice_class, '{channel}') IN ({_ASKED_FIRST}) THEN NOT {said} true)
+                    ELSE {said} false) END)"""

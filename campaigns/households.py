@@ -5,9 +5,12 @@ reaches that address (`shared_with`). Should that message fail, `fallbacks` open
 goes its own way down the ladder. Class safety and surveys are never de-duplicated (`classes`).
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import text
 
 from outreach.barred_addresses import POSTAL_ADDRESS
+from outreach.vocabulary import Channel
 
 _REACHES = """m.send_state IN ('queued', 'sending', 'unknown', 'accepted') AND m.delivery_rank < 60"""
 
@@ -33,22 +36,33 @@ def _by_postcard(address: str, row: str) -> str:
           AND m.customer_id <> {row}.customer_id ORDER BY m.notice_id LIMIT 1)"""
 
 
-def notice_reaching(row: str) -> str:
+def notice_reaching(row: str, channels: Collection[str] = tuple(Channel)) -> str:
     """Return SQL for the id of this campaign's notice that already reaches the channel and address of `row`."""
-    return f"""(CASE {row}.channel
-        WHEN 'email' THEN {_by_customer("email", "email", f"{row}.address", row)}
-        WHEN 'sms' THEN {_by_customer("phone", "sms", f"{row}.address", row)}
-        WHEN 'postcard' THEN {_by_postcard(f"{row}.address", row)} END)"""
+    reaching = {
+        "email": _by_customer("email", "email", f"{row}.address", row),
+        "sms": _by_customer("phone", "sms", f"{row}.address", row),
+        "postcard": _by_postcard(f"{row}.address", row),
+    }
+    cases = " ".join(f"WHEN '{channel}' THEN {reaching[channel]}" for channel in channels)
+    return f"(CASE {row}.channel {cases} END)"
 
 
-def first_at_address(row: str) -> str:
-    """Return SQL that is true when nobody of the slice before `row`, and nobody planned earlier, has the address.
+def covered_among(rows: str, channels: Collection[str]) -> str:
+    """Return SQL for those of `rows`, messages of a slice, for whose first one somebody else's is enough.
 
-    Those who will not be told themselves (held out, capped, too late) speak for nobody.
+    That is somebody of the slice before them, or planned earlier. Most people live alone, which one look at the
+    customers' own index tells; of postal addresses there is none.
     """
-    silent = f"({row}.held_out OR {row}.capped OR {row}.late)"
-    return f"""(row_number() OVER (PARTITION BY {row}.channel, {row}.address, {silent}
-                                   ORDER BY {row}.customer_id, {row}.step) = 1 AND {notice_reaching(row)} IS NULL)"""
+    others = "EXISTS (SELECT 1 FROM customers o WHERE o.{} = r.address AND o.id <> r.customer_id)"
+    crowded = {"email": others.format("email"), "sms": others.format("phone"), "postcard": "true"}
+    near = " UNION ALL ".join(
+        f"SELECT r.*, '{channel}' AS channel FROM {rows} r WHERE r.step = {step} AND {crowded[channel]}"
+        for step, channel in enumerate(channels)
+    )
+    return f"""SELECT notice_id, customer_id FROM (
+        SELECT near.*, row_number() OVER (PARTITION BY near.channel, near.address ORDER BY near.customer_id, near.step)
+                           = 1 AND {notice_reaching("near", channels)} IS NULL AS first_there
+        FROM ({near}) near) asked WHERE step = first_step AND NOT first_there"""
 
 
 # Which notice it was: one that stands by now, whichever of her addresses it reaches.

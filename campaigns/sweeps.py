@@ -72,7 +72,7 @@ def plan_all(campaign_id: int) -> None:
     after: int | None = 0
     while after is not None:
         with transaction() as session:
-            session.execute(text("SELECT pg_advisory_xact_lock(:lock, :id)"), {"lock": _LOCK, "id": campaign_id})
+            planning.alone(session, campaign_id=campaign_id)
             campaign = session.get_one(Campaign, campaign_id)
             if campaign.state is not CampaignState.RUNNING:
                 return

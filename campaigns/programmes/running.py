@@ -106,7 +106,10 @@ DUE_NOW = """
     FROM programme_dues d JOIN programme_versions v ON v.id = d.version_id
     LEFT JOIN LATERAL (SELECT a.grade, a.evidence_items, a.evidence_orders, a.evidence_tickets FROM audience_members a
                        WHERE a.segment_id = :segment_id AND a.customer_id = d.customer_id LIMIT 1) m ON true
-    WHERE d.id = ANY(cast(:told AS bigint[])) AND d.customer_id > :after ORDER BY d.customer_id LIMIT :slice"""
+    WHERE d.id = ANY(cast(:told AS bigint[])) AND d.customer_id > :after
+      AND NOT EXISTS (SELECT 1 FROM notices n WHERE n.campaign_id = :campaign_id AND n.customer_id = d.customer_id
+                      AND n.occurrence = d.id)
+    ORDER BY d.customer_id LIMIT :slice"""
 # Without a notice there is nobody to tell any more (the customer was removed meanwhile): on to the end.
 _NOBODY = text("""
 UPDATE programme_dues d SET step = :end WHERE d.id = ANY(cast(:told AS bigint[])) AND d.step = :step
