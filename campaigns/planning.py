@@ -26,6 +26,8 @@ from outreach.models import Campaign
 from outreach.vocabulary import CampaignKind
 
 CHUNK_SIZE = 1000
+SLICE = 50_000
+FIRST_SLICE = 10_000  # smaller, so that the first are told while the others are planned
 
 _AUDIENCE = """
     SELECT m.customer_id, 0 AS occurrence, m.grade, m.evidence_items, m.evidence_orders, m.evidence_tickets
@@ -247,7 +249,7 @@ def plan_slice(
     campaign: Campaign,
     now: datetime,
     after: int = 0,
-    slice_size: int = 50_000,
+    slice_size: int = SLICE,
     source: str | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Planned:

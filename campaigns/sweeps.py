@@ -81,7 +81,8 @@ def plan_all(campaign_id: int) -> None:
             if not _due(session, campaign, newest, now):
                 return
             waves.draw_bounds(session, campaign=campaign)
-            planned = planning.plan_slice(session, campaign=campaign, now=now, after=after)
+            size = planning.SLICE if after else planning.FIRST_SLICE
+            planned = planning.plan_slice(session, campaign=campaign, now=now, after=after, slice_size=size)
             if campaign.kind is CampaignKind.CHECK_IN:
                 checkins.mark_sent(session, campaign=campaign)
             elif planned.last_customer is None:
