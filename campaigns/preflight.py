@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from campaigns import samples
+from campaigns import missing_words, samples
 from campaigns.forecast import Forecast
 from campaigns.ladders import ladder_of
 from campaigns.mail_domain import MailDomain, look_up
@@ -66,6 +66,7 @@ def _audience(session: Session, campaign: Campaign, forecast: Forecast) -> Check
 
 def _words(session: Session, campaign: Campaign, now: datetime) -> list[Check]:
     people = samples.people(session, campaign=campaign, each=TRIED_EACH)
+    gaps = missing_words.gaps(session, campaign=campaign, now=now)
     found = []
     for name in ladder_of(campaign.ladder).channels:
         channel = Channel(name)
@@ -82,8 +83,11 @@ def _words(session: Session, campaign: Campaign, now: datetime) -> list[Check]:
             for person in people
         ]
         wrong = [each for each in made if each.why]
+        missing = [str(gap) for gap in gaps if gap.channel is channel]
         longest = max((each.segments.segments for each in made if each.segments), default=0)
-        if wrong:
+        if missing:
+            found.append(Check(title, Verdict.BAD, " ".join(missing[:3]) + " It cannot be approved like this."))
+        elif wrong:
             found.append(Check(title, Verdict.BAD, f"{len(wrong)} of {len(made)} tried cannot be made: {wrong[0].why}"))
         elif longest > 3:
             found.append(Check(title, Verdict.LOOK, f"Up to {longest} segments each, every one is paid for."))
