@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.liveness import beat_is_healthy
-from campaigns.providers.configured import provider_for
+from campaigns.providers.configured import provider_for, second_provider_for
 from outreach.errors import OutreachError
 from outreach.queue import QUEUES, celery_app, redis_url
 from outreach.settings import get_settings
@@ -45,14 +45,17 @@ def providers() -> list[Process]:
     settings, found = get_settings(), []
     for channel in Channel:
         try:
-            provider = provider_for(channel, settings)
+            provider, second = provider_for(channel, settings), second_provider_for(channel, settings)
         except OutreachError as error:
             found.append(Process(channel.value, Standing.DOWN, error.message))
             continue
-        complaints = provider.check()
+        complaints, said = provider.check(), f"through {provider.name}"
         provider.close()
-        said = " ".join(complaints) or f"through {provider.name}"
-        found.append(Process(channel.value, Standing.LOOK if complaints else Standing.UP, said))
+        if second is not None:
+            complaints += [f"The one that stands in: {complaint}" for complaint in second.check()]
+            said += f"; {second.name} stands in while it fails"
+            second.close()
+        found.append(Process(channel.value, Standing.LOOK if complaints else Standing.UP, " ".join(complaints) or said))
     return found
 
 

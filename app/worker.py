@@ -56,7 +56,7 @@ def create_worker() -> Celery:
 
 def check_providers() -> None:
     """Log what is wrong with the settings of each channel's provider; raises `InvalidInput` where one is unreadable."""
-    for channel, provider in configured_providers(get_settings()).items():
+    for channel, provider in configured_providers(get_settings()):
         if problems := provider.check():
             log.warning("nothing can be sent on this channel", channel=channel, problems=problems)
         provider.close()

@@ -5,10 +5,9 @@ import socket
 
 from celery import shared_task
 
-from campaigns.dispatch import dispatch
 from campaigns.envelopes import sender_for
 from campaigns.programmes import sweeps as programmes
-from campaigns.reconcile import reconcile
+from campaigns.standing_in import send_due, settle_doubts
 from campaigns.sweeps import sweep
 from campaigns.withdrawing import withdraw
 from outreach.vocabulary import Channel
@@ -67,9 +66,9 @@ def reconcile_channels() -> None:
     """Settle what is in doubt on every channel, and take back what was cancelled."""
     for channel in Channel:
         withdraw(sender_for(channel))
-        reconcile(channel=channel, sender=sender_for(channel))
+        settle_doubts(channel=channel)
 
 
 def _dispatch(channel: Channel, *, urgent_only: bool = False) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    dispatch(channel=channel, sender=sender_for(channel), owner=owner, urgent_only=urgent_only)
+    send_due(channel=channel, owner=owner, urgent_only=urgent_only)

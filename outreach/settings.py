@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     postal_address: str = Field(default="", description="Shown in every email, as the law of most countries asks.")
 
     email_provider: str = Field(default="sendgrid", description="`sendgrid` or `smtp`.")
+    email_second_provider: str = Field(
+        default="",
+        description="The other one of the two: it sends while the first one fails, what that provably does not have.",
+    )
     email_from: str = Field(default="care@example.com", description="The From address of notices.")
     email_reply_domain: str = Field(
         default="reply.example.com",

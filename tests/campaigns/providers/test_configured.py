@@ -18,12 +18,12 @@ def settings(**values: Any) -> Settings:
 
 def test_each_channel_has_its_adapter_and_an_empty_installation_is_told_what_is_missing() -> None:
     providers = configured_providers(settings())
-    assert {channel: provider.name for channel, provider in providers.items()} == {
-        Channel.EMAIL: "sendgrid",
-        Channel.SMS: "twilio",
-        Channel.POSTCARD: "lob",
-    }
-    for channel, provider in providers.items():
+    assert [(channel, provider.name) for channel, provider in providers] == [
+        (Channel.EMAIL, "sendgrid"),
+        (Channel.SMS, "twilio"),
+        (Channel.POSTCARD, "lob"),
+    ]
+    for channel, provider in providers:
         assert provider.channel is channel
         assert provider.check()
         assert provider.window >= provider.messages_per_call >= 1
@@ -41,3 +41,14 @@ def test_smtp_takes_the_place_of_sendgrid() -> None:
 def test_an_unknown_email_provider_is_named() -> None:
     with pytest.raises(InvalidInput, match="carrier-pigeon"):
         email_provider(settings(email_provider="carrier-pigeon"))
+
+
+def test_a_second_email_provider_stands_behind_the_first_and_is_another_one() -> None:
+    found = configured_providers(settings(email_second_provider="smtp"))
+    assert [provider.name for channel, provider in found if channel is Channel.EMAIL] == ["sendgrid", "smtp"]
+    for _, provider in found:
+        provider.close()
+    with pytest.raises(InvalidInput, match="another one"):
+        configured_providers(settings(email_second_provider="sendgrid"))
+    with pytest.raises(InvalidInput, match="OUTREACH_EMAIL_SECOND_PROVIDER must be sendgrid or smtp, not 'pigeon'"):
+        configured_providers(settings(email_second_provider="pigeon"))
