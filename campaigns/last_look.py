@@ -83,7 +83,9 @@ SET send_state = CASE WHEN judged.reason IS NULL THEN 'sending'
                       WHEN judged.reason IN ('suppressed', 'no_consent') THEN 'suppressed'
                       WHEN judged.reason = 'expired' THEN 'expired' ELSE 'cancelled' END,
     reason = judged.reason, provider = :provider, attempt_id = coalesce(called.attempt_id, m.attempt_id),
-    failed_at = CASE WHEN judged.reason IS NOT NULL THEN cast(:now AS timestamptz) END
+    failed_at = CASE WHEN judged.reason IS NOT NULL THEN cast(:now AS timestamptz) END,
+    cost = CASE WHEN judged.reason IS NULL THEN (cast(:prices AS int[]))[
+               CASE WHEN :one_price THEN 1 ELSE array_position(cast(:message_ids AS uuid[]), m.id) END] END
 FROM judged
 LEFT JOIN (SELECT id AS attempt_id, unnest(message_ids) AS message_id FROM calls) called
        ON called.message_id = judged.id
@@ -118,6 +120,7 @@ def judge(
     message_ids: Sequence[UUID],
     provider: str,
     messages_per_call: int,
+    prices: Sequence[int],
     now: datetime,
 ) -> dict[UUID, int | None]:
     """Return the attempt of each message that may go, none for one that left; those that wait have left the chunk."""
@@ -135,6 +138,8 @@ def judge(
         "fence": claim.fence,
         "lease": get_settings().lease_seconds,
         "messages_per_call": messages_per_call,
+        "prices": list(prices),
+        "one_price": len(prices) == 1,
         "notice_class": notice_class.value,
         "not_after": claim.not_after,
         "now": now,

@@ -209,8 +209,10 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Replies that your team can take in an hour; waves keep to it. 0: no bound."
     )
     email_cost_cents: float = Field(default=0.1, ge=0, description="What one email costs, in cents.")
-    sms_cost_cents: float = Field(default=1.0, ge=0, description="What one SMS costs, in cents.")
-    postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard costs, in cents.")
+    sms_cost_cents: float = Field(default=1.0, ge=0, description="What one segment of an SMS costs, in cents.")
+    postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard of 4x6 costs, in cents.")
+    postcard_6x9_cost_cents: float = Field(default=110.0, ge=0, description="What one of 6x9 costs, in cents.")
+    postcard_6x11_cost_cents: float = Field(default=135.0, ge=0, description="What one of 6x11 costs, in cents.")
     task_seconds: float = Field(
         default=240, ge=2, description="A task that takes longer hangs: its process is killed, another one goes on."
     )
@@ -218,8 +220,16 @@ class Settings(BaseSettings):
     demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")
 
+    def postcard_cents(self) -> dict[str, float]:
+        """Return what one postcard of each size costs, in cents."""
+        return {
+            "4x6": self.postcard_cost_cents,
+            "6x9": self.postcard_6x9_cost_cents,
+            "6x11": self.postcard_6x11_cost_cents,
+        }
+
     def cents_per_message(self) -> dict[Channel, float]:
-        """Return what one message costs on each channel, in cents."""
+        """Return what one message costs on each channel at the least, in cents."""
         return {
             Channel.EMAIL: self.email_cost_cents,
             Channel.SMS: self.sms_cost_cents,
