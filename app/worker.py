@@ -1,13 +1,20 @@
 """Celery, composed in the open: which tasks there are, and what beat rings for."""
 
+from typing import Any
+
 import structlog
 from celery import Celery
+from celery.signals import task_success
+from sqlalchemy.exc import SQLAlchemyError
 
 import campaigns.tasks
 import segments.tasks
 import webhooks.tasks
 from app.liveness import watch_beat
 from campaigns.providers.configured import configured_providers
+from outreach import periodic
+from outreach.db import transaction
+from outreach.errors import OutreachError
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES, celery_app
 from outreach.security import check_secret_key
@@ -52,6 +59,19 @@ def create_worker() -> Celery:
         task: {"task": task, "schedule": seconds, "options": options} for task, seconds in every.items()
     }
     return application
+
+
+@task_success.connect(weak=False)
+def _write_down(sender: Any = None, **_: Any) -> None:
+    """Keep the dead man's switch from going off; a database that is away says enough by itself."""
+    job = str(getattr(sender, "name", ""))
+    if job not in celery_app().conf.beat_schedule or not periodic.is_time_to_write(job):
+        return
+    try:
+        with transaction() as session:
+            periodic.write_success(session, job=job)
+    except (SQLAlchemyError, OutreachError) as error:
+        log.warning("periodic run not written down", job=job, error=type(error).__name__)
 
 
 def check_providers() -> None:

@@ -11,6 +11,7 @@ from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice, ProviderCircuit, SendingCount
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
 from outreach.models.outgoing import OutgoingDelivery, OutgoingEvent, Subscriber
+from outreach.models.periodic import PeriodicRun
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
 from outreach.models.programmes import Enrolment, Programme, ProgrammeCampaign, ProgrammeDue, ProgrammeVersion
 from outreach.models.segments import (
@@ -59,6 +60,7 @@ __all__ = [
     "OrderItem",
     "OutgoingDelivery",
     "OutgoingEvent",
+    "PeriodicRun",
     "Playbook",
     "Problem",
     "ProblemCandidate",
