@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from campaigns.default_templates import default_templates
 from campaigns.lifecycle import TOLD_GRADES, finish, open_campaign, wait_for_approval
 from campaigns.missing_words import gaps
-from campaigns.thresholds import tell_owner
+from campaigns.owners import tell_owner
 from outreach.models import Campaign, Playbook, Problem, ProblemUpdate, Segment, Template
 from outreach.vocabulary import (
     CampaignKind,

@@ -33,6 +33,12 @@ def send_due(*, channel: Channel, owner: str, budget_seconds: float = 50, urgent
     return done
 
 
+def usable_sender(channel: Channel) -> Sender:
+    """Return the first provider's sender, or the second one's while the first rests."""
+    first, second = sender_for(channel), stand_in_for(channel)
+    return second if second is not None and _rests(first) else first
+
+
 def settle_doubts(*, channel: Channel, budget_seconds: float = 20) -> Counter[str]:
     """Look up what is in doubt on a channel, each attempt at the provider that it was made with."""
     first, second = sender_for(channel), stand_in_for(channel)

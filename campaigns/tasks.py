@@ -6,8 +6,9 @@ import socket
 from celery import shared_task
 
 from campaigns.envelopes import sender_for
+from campaigns.owners import send_letters
 from campaigns.programmes import sweeps as programmes
-from campaigns.standing_in import send_due, settle_doubts
+from campaigns.standing_in import send_due, settle_doubts, usable_sender
 from campaigns.sweeps import sweep
 from campaigns.withdrawing import withdraw
 from outreach.vocabulary import Channel
@@ -63,7 +64,8 @@ def dispatch_postcard_urgent() -> None:
 
 @shared_task(name="campaigns.reconcile")
 def reconcile_channels() -> None:
-    """Settle what is in doubt on every channel, and take back what was cancelled."""
+    """Settle what is in doubt on every channel, take back what was cancelled, and tell owners what they must know."""
+    send_letters(usable_sender(Channel.EMAIL))
     for channel in Channel:
         withdraw(sender_for(channel))
         settle_doubts(channel=channel)
