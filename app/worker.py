@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import campaigns.tasks
 import segments.tasks
 import webhooks.tasks
+from app.checked_settings import check_settings
 from app.liveness import watch_beat
 from campaigns.providers.configured import configured_providers
 from outreach import periodic
@@ -30,8 +31,12 @@ _RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace t
 
 
 def create_worker() -> Celery:
-    """Return the Celery application with every task and the schedule; raises `Unavailable` without a secret key."""
+    """Return the Celery application with every task and the schedule.
+
+    Raises `Unavailable` without a secret key, and `InvalidInput` for settings that cannot be read.
+    """
     check_secret_key()
+    check_settings()
     configure_logging()
     application = celery_app()
     tick = get_settings().tick_seconds

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         default="",
         description="SendGrid's unsubscribe group of each class: `service=1234,success=1235`; unset: none is used.",
     )
+    sendgrid_bypass_for_safety: bool = Field(
+        default=False,
+        description="Class safety passes SendGrid's own suppressions; who said no to us is not written to in any case.",
+    )
     soft_bounces_that_bar: int = Field(
         default=3, ge=1, description="So many soft bounces in a row bar an address until somebody lifts the ban."
     )

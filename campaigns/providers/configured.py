@@ -12,7 +12,7 @@ from campaigns.providers.twilio import Twilio
 from campaigns.providers.weighted import WeightedSender, WeightedSenders, parse_senders
 from outreach.errors import InvalidInput
 from outreach.settings import Settings
-from outreach.vocabulary import Channel
+from outreach.vocabulary import Channel, NoticeClass
 
 # Returns the client of the Redis through which workers share a rate; none: each process keeps to it by itself.
 SharedRedis = Callable[[], Any] | None
@@ -34,6 +34,8 @@ def email_provider(settings: Settings, redis: SharedRedis = None, *, second: boo
             messages_per_bulk_call=settings.email_messages_per_bulk_call,
             connections=settings.provider_connections,
             timeout_seconds=settings.provider_timeout_seconds,
+            unsubscribe_groups=unsubscribe_groups(settings.sendgrid_unsubscribe_groups),
+            bypass_for_safety=settings.sendgrid_bypass_for_safety,
             email_activity=settings.sendgrid_email_activity,
             pace=_pace(settings, redis, "sendgrid", settings.email_calls_per_second),
         )
@@ -41,6 +43,21 @@ def email_provider(settings: Settings, redis: SharedRedis = None, *, second: boo
         return Smtp(url=settings.smtp_url, timeout_seconds=settings.provider_timeout_seconds)
     where = "email_second_provider" if second else "email_provider"
     raise InvalidInput(f"OUTREACH_{where.upper()} must be sendgrid or smtp, not {name!r}.", where=where)
+
+
+def unsubscribe_groups(setting: str) -> dict[NoticeClass, int]:
+    """Return SendGrid's group of each class, of `service=1234,success=1235`; raises InvalidInput."""
+    found: dict[NoticeClass, int] = {}
+    for part in filter(None, (one.strip() for one in setting.split(","))):
+        name, _, group = part.partition("=")
+        if name.strip() not in set(NoticeClass) or not group.strip().isdecimal():
+            raise InvalidInput(
+                f"OUTREACH_SENDGRID_UNSUBSCRIBE_GROUPS holds {part[:60]!r}: write class=number, parted by commas; "
+                f"the classes are {', '.join(NoticeClass)}.",
+                where="sendgrid_unsubscribe_groups",
+            )
+        found[NoticeClass(name.strip())] = int(group)
+    return found
 
 
 def sms_provider(settings: Settings, redis: SharedRedis = None) -> Twilio | WeightedSenders:

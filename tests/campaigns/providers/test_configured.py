@@ -6,9 +6,11 @@ import pytest
 from pydantic import SecretStr
 
 from campaigns.providers.configured import configured_providers, email_provider
+from campaigns.providers.sendgrid import SendGrid
 from outreach.errors import InvalidInput
 from outreach.settings import Settings
-from outreach.vocabulary import Channel
+from outreach.vocabulary import Channel, NoticeClass
+from tests.campaigns.providers.cases import email
 
 
 def settings(**values: Any) -> Settings:
@@ -52,3 +54,18 @@ def test_a_second_email_provider_stands_behind_the_first_and_is_another_one() ->
         configured_providers(settings(email_second_provider="sendgrid"))
     with pytest.raises(InvalidInput, match="OUTREACH_EMAIL_SECOND_PROVIDER must be sendgrid or smtp, not 'pigeon'"):
         configured_providers(settings(email_second_provider="pigeon"))
+
+
+def test_the_unsubscribe_group_of_a_class_and_the_bypass_for_safety_reach_sendgrid() -> None:
+    chosen = settings(sendgrid_unsubscribe_groups="service=1234, survey=77", sendgrid_bypass_for_safety=True)
+    provider = email_provider(chosen)
+    assert isinstance(provider, SendGrid)
+    groups = {each: provider.body_for([email(0, notice_class=each)]).get("asm") for each in NoticeClass}
+    assert groups == {
+        NoticeClass.SERVICE: {"group_id": 1234}, NoticeClass.SURVEY: {"group_id": 77},
+        NoticeClass.SAFETY: None, NoticeClass.SUCCESS: None, NoticeClass.PROMOTION: None,
+    }  # fmt: skip
+    assert provider.body_for([email(0, notice_class=NoticeClass.SAFETY)])["mail_settings"]
+    provider.close()
+    with pytest.raises(InvalidInput, match="class=number"):
+        email_provider(settings(sendgrid_unsubscribe_groups="service=x"))
