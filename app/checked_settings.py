@@ -16,9 +16,12 @@ from outreach.settings import Settings, get_settings
 from outreach.vocabulary import Channel
 
 
-def check_settings() -> None:
-    """Raise `InvalidInput` naming every setting that cannot be read."""
-    if found := list(complaints(get_settings())):
+def check_settings(*, url_comes_later: bool = False) -> None:
+    """Raise `InvalidInput` naming every setting that cannot be read; `url_comes_later` lets the public URL be empty."""
+    settings = get_settings()
+    if url_comes_later and not settings.public_url:
+        settings = settings.model_copy(update={"public_url": "http://127.0.0.1"})
+    if found := list(complaints(settings)):
         raise InvalidInput(" ".join(found))
 
 

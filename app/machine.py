@@ -55,7 +55,7 @@ def running(
     Raises `InvalidInput` for settings that cannot be read, and `Conflict` naming the holder when another one runs on
     OUTREACH_HOME.
     """
-    check_settings()
+    check_settings(url_comes_later=True)
     settings = get_settings()
     home = settings.home.expanduser().resolve()
     with embedded.hold(home):

@@ -62,8 +62,9 @@ class Gap:
 
     def __str__(self) -> str:
         """Say it to whoever has to correct the words or the data."""
-        more = ", …" if self.people > len(self.numbers) else ""
-        return f"{self.why} This concerns {self.people:,} people: {', '.join(self.numbers)}{more}."
+        people = f"{self.people:,} people" if self.people > 1 else "one person"
+        among = ", among them" if self.people > len(self.numbers) else ":"
+        return f"{self.why} This concerns {people}{among} {', '.join(self.numbers)}."
 
 
 def gaps(session: Session, *, campaign: Campaign, now: datetime) -> list[Gap]:

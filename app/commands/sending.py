@@ -22,7 +22,7 @@ OneCampaign = Annotated[str | None, typer.Option("--campaign", help="Only the ca
 
 @commands.command()
 def status(key: Key, as_json: AsJson = False) -> None:
-    """Show where a campaign stands: its state, its waves, and its messages by channel."""
+    """Show where a campaign stands: its state, its waves, its messages by channel and what they cost."""
     with transaction() as session:
         campaign = lifecycle.find(session, key)
         notices, messages = progress.progress(session, campaign=campaign)
@@ -31,13 +31,21 @@ def status(key: Key, as_json: AsJson = False) -> None:
             "state_reason": campaign.state_reason,
             "wave": f"{campaign.wave + 1} of {len(campaign.waves or []) + 1}", "notices": notices,
         }  # fmt: skip
+        spent = channel_plan.costs(session, campaign=campaign)
         stopped = [f"{s.channel or 'everything'}: {s.reason or 'no reason given'}" for s in stops.standing(session)]
     if as_json:
-        print_json({**shown, "messages": messages, "stops": stopped})
+        print_json({**shown, "messages": messages, "costs": spent, "stops": stopped})
         return
     print_fields({**{k: v for k, v in shown.items() if k != "notices"}, **notices, "stops": stopped}, as_json=False)
-    rows = [{"channel": channel, "messages": words} for channel, words in messages.items()]
-    print_rows(rows, ("channel", "messages"), as_json=False)
+    rows = [
+        {"channel": channel, "messages": _counted(words), "cents": spent.get(channel, {}).get("cents", 0)}
+        for channel, words in messages.items()
+    ]
+    print_rows(rows, ("channel", "messages", "cents"), as_json=False)
+
+
+def _counted(words: dict[str, int]) -> str:
+    return ", ".join(f"{total:,} {word.replace('_', ' ')}" for word, total in words.items())
 
 
 @commands.command("stop-all")

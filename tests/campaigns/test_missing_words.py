@@ -76,7 +76,7 @@ def test_a_name_that_nobody_has_concerns_everybody_and_few_are_listed(session: S
     campaign = with_words(session, "It is {{ problem.nonsense }}.", people=300)
     (gap,) = gaps(session, campaign=campaign, now=clock.now(session))
     assert (gap.people, len(gap.numbers)) == (270, 5)
-    assert str(gap).endswith("c-1, c-2, c-3, c-4, c-5, ….")
+    assert str(gap).endswith("This concerns 270 people, among them c-1, c-2, c-3, c-4, c-5.")
 
 
 def test_the_launch_page_says_so_before_anybody_approves(session: Session) -> None:
