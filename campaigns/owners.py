@@ -7,7 +7,6 @@ everybody who may approve. It is written with the change that it is about and se
 import time
 from datetime import datetime, timedelta
 from html import escape
-from uuid import uuid4
 
 import structlog
 from sqlalchemy import text
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.envelopes import Sender
 from campaigns.providers.base import EmailEnvelope, Outcome
+from campaigns.unrecorded import new_unrecorded_id
 from outreach.db import transaction
 from outreach.errors import OutreachError
 from outreach.models import Campaign, DepartmentTask, Problem
@@ -97,7 +97,7 @@ def _send(sender: Sender, key: str, address: str, said: str) -> tuple[Outcome, s
     page = f"{settings.public_url.rstrip('/')}/campaigns/{key}"
     try:
         envelope = EmailEnvelope(
-            message_id=uuid4(),
+            message_id=new_unrecorded_id(),
             to=address,
             to_name=None,
             subject=" ".join(said.split())[:150],
