@@ -68,6 +68,25 @@ def test_what_is_unknown_is_listed_and_settled_once(terminal: Terminal, decision
     assert terminal.result("unknown", "list") == []
 
 
+def test_a_test_send_goes_to_an_address_of_ones_own_and_is_no_part_of_the_campaign(terminal: Terminal) -> None:
+    planned(3)
+    test = ("campaign", "test", "C-1", "--channel", "email")
+    done = terminal.run(*test, "--to", "deliver@simulator.example.com", "--customer", "c-2")
+    assert (done.returncode, done.stderr) == (
+        0, "email to deliver@simulator.example.com: accepted: a simulated recipient\n",
+    )  # fmt: skip
+    assert terminal.result("campaign", "status", "C-1")["messages"] == {"email": {"queued": 3}}
+    for words, said in (
+        ((*test, "--to", "nobody"), "'nobody' is not an email address"),
+        ((*test, "--to", "me@example.com", "--customer", "c-99"), "There is no customer 'c-99'."),
+        (("campaign", "test", "C-1", "--channel", "postcard", "--to", "x"), "Postcards are not sent as a test"),
+        # The provider has no key here, so that nothing can go.
+        ((*test, "--to", "me@example.com"), "email to me@example.com: refused"),
+    ):
+        done = terminal.run(*words)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
 def test_the_account_ends_with_1_when_a_row_does_not_add_up(terminal: Terminal) -> None:
     planned()
     assert terminal.run("ledger", "verify", "C-1").returncode == 0
