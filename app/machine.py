@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from app.checked_settings import check_settings
 from app.supervisor import Child, Supervisor, answers, choose_port
 from campaigns.playbooks import install_defaults
 from outreach import embedded
@@ -51,8 +52,10 @@ def running(
 ) -> Iterator[Machine]:
     """Run the whole of Outreach while the block lasts; `environment` is added for the API, worker and beat.
 
-    Raises `Conflict` naming the holder when another one runs on OUTREACH_HOME.
+    Raises `InvalidInput` for settings that cannot be read, and `Conflict` naming the holder when another one runs on
+    OUTREACH_HOME.
     """
+    check_settings(url_comes_later=True)
     settings = get_settings()
     home = settings.home.expanduser().resolve()
     with embedded.hold(home):

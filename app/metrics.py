@@ -9,13 +9,16 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
+from redis.exceptions import RedisError
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from campaigns.stalls import STUCK
 from outreach import clock
 from outreach.doors import SessionDep, requires
+from outreach.errors import OutreachError
 from outreach.permissions import Permission
+from outreach.queue import shared_redis
 
 router = APIRouter(tags=["metrics"], dependencies=[Depends(requires(Permission.CAMPAIGNS_READ))])
 
@@ -61,6 +64,13 @@ _METRICS: tuple[tuple[str, str, str, str], ...] = (
     ("outreach_webhook_lag_seconds", "gauge", "Age of the oldest inbound event that is not applied.",
      """SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0) FROM inbound_events
         WHERE state = 'new'"""),
+    ("outreach_periodic_last_success_timestamp", "gauge", "When each periodic job last ended well, in Unix seconds.",
+     "SELECT job, extract(epoch FROM succeeded_at) FROM periodic_runs ORDER BY job"),
+    ("outreach_worker_rss_bytes", "gauge", "Memory of the process that did each periodic job last.",
+     "SELECT job, memory_bytes FROM periodic_runs ORDER BY job"),
+    ("pg_oldest_xmin_seconds", "gauge", "Age of the oldest transaction that keeps dead rows from being cleared away.",
+     """SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0) FROM pg_stat_activity
+        WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"""),
     ("outreach_webhook_dead", "gauge", "Inbound events that could not be read.",
      "SELECT count(*) FROM inbound_events WHERE state = 'dead'"),
 )  # fmt: skip
@@ -69,6 +79,12 @@ _RECENT = """WITH recent AS (
     SELECT m.channel, coalesce(m.delivery, '') AS delivery, m.complained_at
     FROM chunks k JOIN messages m ON m.chunk_id = k.id
     WHERE k.finished_at > cast(:now AS timestamptz) - interval '1 day' AND m.send_state = 'accepted') """
+
+# Name, kind, help, and Redis' own name of the figure.
+_REDIS = (
+    ("outreach_redis_memory_bytes", "gauge", "Memory that Redis holds.", "used_memory"),
+    ("outreach_redis_evicted_keys_total", "counter", "Wake-ups that Redis threw away: set noeviction.", "evicted_keys"),
+)
 
 # From the commit before a provider call to its receipt, of the newest calls: their number says how many were looked at.
 _CALLS = text("""
@@ -95,6 +111,17 @@ WHERE k.finished_at > cast(:now AS timestamptz) - interval '1 hour'
 GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
+# From the moment at which a person acted to the ban that every gate keeps to.
+OPT_OUT_BUCKETS = (1, 5, 15, 60, 300, 3600, 86400)
+_OPT_OUTS = text("""
+SELECT channel, width_bucket(greatest(extract(epoch FROM in_force_at - created_at), 0)::float8,
+                             cast(:buckets AS float8[])) AS bucket,
+       count(*) AS number, sum(greatest(extract(epoch FROM in_force_at - created_at), 0)) AS seconds
+FROM (SELECT * FROM suppressions ORDER BY id DESC LIMIT 1000) newest
+WHERE in_force_at IS NOT NULL AND reason IN ('stop', 'unsubscribed', 'complaint', 'opted_out_at_provider')
+GROUP BY 1, 2 ORDER BY 1, 2
+""")
+
 
 @router.get("/metrics", response_class=PlainTextResponse, include_in_schema=False)
 def metrics(session: SessionDep) -> PlainTextResponse:
@@ -111,8 +138,19 @@ def _lines(session: Session) -> Iterator[str]:
         result = session.execute(statement, used)
         *labels, _ = result.keys()
         for *values, number in result:
-            yield f"{name}{_labels(dict(zip(labels, values, strict=True)))} {float(number):g}"
+            yield f"{name}{_labels(dict(zip(labels, values, strict=True)))} {float(number):.15g}"
     yield from _latency(session, parameters)
+    yield from _redis()
+
+
+def _redis() -> Iterator[str]:
+    """Tell what Redis says of itself; nothing while it is away, which a scraper sees as well."""
+    try:
+        found: dict[str, Any] = shared_redis().info()  # type: ignore[assignment]
+    except (RedisError, OSError, OutreachError):
+        return
+    for name, kind, explained, key in _REDIS:
+        yield from (f"# HELP {name} {explained}", f"# TYPE {name} {kind}", f"{name} {int(found[key])}")
 
 
 def _latency(session: Session, parameters: Mapping[str, object]) -> Iterator[str]:
@@ -125,6 +163,11 @@ def _latency(session: Session, parameters: Mapping[str, object]) -> Iterator[str
     yield from _histogram(
         "outreach_provider_request_seconds", f"Provider calls, the newest {NEWEST_CALLS}.", CALL_BUCKETS,
         [({"provider": row.provider, "outcome": row.outcome}, row) for row in rows],
+    )  # fmt: skip
+    rows = session.execute(_OPT_OUTS, {"buckets": [float(b) for b in OPT_OUT_BUCKETS]}).all()
+    yield from _histogram(
+        "outreach_optout_to_effect_seconds", "From a person's no to the ban, the newest 1000 bans.", OPT_OUT_BUCKETS,
+        [({"channel": row.channel}, row) for row in rows],
     )  # fmt: skip
 
 

@@ -7,15 +7,20 @@ from enum import StrEnum
 from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.liveness import beat_is_healthy
-from campaigns.providers.configured import provider_for
+from campaigns.providers.configured import provider_for, second_provider_for
+from outreach import periodic
+from outreach.db import transaction
 from outreach.errors import OutreachError
 from outreach.queue import QUEUES, celery_app, redis_url
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel
 
 PING_SECONDS = 0.7
+JOB_LATE_SECONDS = 120
+_LATE_AFTER = {"segments.watch": 1800}  # rings every ten minutes
 
 
 class Standing(StrEnum):
@@ -37,7 +42,7 @@ class Process:
 
 def processes() -> list[Process]:
     """Ask everything that sending needs; takes as long as a worker is given to answer."""
-    return [_redis(), _workers(), _beat(), _disk()]
+    return [_redis(), _workers(), _beat(), _jobs(), _disk()]
 
 
 def providers() -> list[Process]:
@@ -45,14 +50,17 @@ def providers() -> list[Process]:
     settings, found = get_settings(), []
     for channel in Channel:
         try:
-            provider = provider_for(channel, settings)
+            provider, second = provider_for(channel, settings), second_provider_for(channel, settings)
         except OutreachError as error:
             found.append(Process(channel.value, Standing.DOWN, error.message))
             continue
-        complaints = provider.check()
+        complaints, said = provider.check(), f"through {provider.name}"
         provider.close()
-        said = " ".join(complaints) or f"through {provider.name}"
-        found.append(Process(channel.value, Standing.LOOK if complaints else Standing.UP, said))
+        if second is not None:
+            complaints += [f"The one that stands in: {complaint}" for complaint in second.check()]
+            said += f"; {second.name} stands in while it fails"
+            second.close()
+        found.append(Process(channel.value, Standing.LOOK if complaints else Standing.UP, " ".join(complaints) or said))
     return found
 
 
@@ -82,6 +90,21 @@ def _beat() -> Process:
         return Process("Beat", Standing.UP, "rings for the sweeps")
     said = "has not rung on this machine; where it runs on another one, look there (`python -m app.liveness beat`)"
     return Process("Beat", Standing.LOOK, said)
+
+
+def _jobs() -> Process:
+    try:
+        with transaction() as session:
+            ages = periodic.ages(session)
+    except (SQLAlchemyError, OutreachError):
+        return Process("Periodic jobs", Standing.DOWN, "cannot be asked without the database")
+    late = {job: seconds for job, seconds in ages.items() if seconds > _LATE_AFTER.get(job, JOB_LATE_SECONDS)}
+    if late:
+        told = ", ".join(f"{job} {seconds / 60:,.0f} minutes ago" for job, seconds in sorted(late.items()))
+        return Process("Periodic jobs", Standing.DOWN, f"last ended well: {told}. Look at beat and the worker log.")
+    if not ages:
+        return Process("Periodic jobs", Standing.LOOK, "none has ended yet")
+    return Process("Periodic jobs", Standing.UP, f"all {len(ages)} ended well within the last minutes")
 
 
 def _disk() -> Process:

@@ -1,13 +1,21 @@
 """Celery, composed in the open: which tasks there are, and what beat rings for."""
 
+from typing import Any
+
 import structlog
 from celery import Celery
+from celery.signals import task_success
+from sqlalchemy.exc import SQLAlchemyError
 
 import campaigns.tasks
 import segments.tasks
 import webhooks.tasks
+from app.checked_settings import check_settings
 from app.liveness import watch_beat
 from campaigns.providers.configured import configured_providers
+from outreach import periodic
+from outreach.db import transaction
+from outreach.errors import OutreachError
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES, celery_app
 from outreach.security import check_secret_key
@@ -23,8 +31,12 @@ _RECONCILE_SECONDS = 30.0  # at the most; what is in doubt waits for the grace t
 
 
 def create_worker() -> Celery:
-    """Return the Celery application with every task and the schedule; raises `Unavailable` without a secret key."""
+    """Return the Celery application with every task and the schedule.
+
+    Raises `Unavailable` without a secret key, and `InvalidInput` for settings that cannot be read.
+    """
     check_secret_key()
+    check_settings()
     configure_logging()
     application = celery_app()
     tick = get_settings().tick_seconds
@@ -54,9 +66,22 @@ def create_worker() -> Celery:
     return application
 
 
+@task_success.connect(weak=False)
+def _write_down(sender: Any = None, **_: Any) -> None:
+    """Keep the dead man's switch from going off; a database that is away says enough by itself."""
+    job = str(getattr(sender, "name", ""))
+    if job not in celery_app().conf.beat_schedule or not periodic.is_time_to_write(job):
+        return
+    try:
+        with transaction() as session:
+            periodic.write_success(session, job=job)
+    except (SQLAlchemyError, OutreachError) as error:
+        log.warning("periodic run not written down", job=job, error=type(error).__name__)
+
+
 def check_providers() -> None:
     """Log what is wrong with the settings of each channel's provider; raises `InvalidInput` where one is unreadable."""
-    for channel, provider in configured_providers(get_settings()).items():
+    for channel, provider in configured_providers(get_settings()):
         if problems := provider.check():
             log.warning("nothing can be sent on this channel", channel=channel, problems=problems)
         provider.close()

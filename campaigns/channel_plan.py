@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from campaigns.addresses import ADDRESSES, barred, refused
 from campaigns.classes import policy
 from campaigns.ladders import ladder_of
+from campaigns.prices import PER_CENT, expected_cents
+from outreach import clock
 from outreach.models import Campaign
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, NoticeClass
@@ -76,9 +78,12 @@ SELECT count(*) FROM audience_members m
 WHERE m.segment_id = :segment_id AND m.left_at IS NULL AND m.grade = ANY(:grades) AND m.grade <> 'cleared'
 """)
 
+# A card that was taken back is not paid for; messages from before prices were kept cost what they would today.
 _COSTS = text("""
-SELECT channel, count(*) AS messages FROM messages
-WHERE campaign_id = :id AND send_state IN ('accepted', 'unknown', 'sending') GROUP BY channel
+SELECT channel, count(*) AS messages, coalesce(sum(cost), 0) AS cost, count(*) FILTER (WHERE cost IS NULL) AS unpriced
+FROM messages
+WHERE campaign_id = :id AND send_state IN ('accepted', 'unknown', 'sending') AND reason IS DISTINCT FROM 'withdrawn'
+GROUP BY channel ORDER BY channel
 """)
 
 
@@ -125,7 +130,7 @@ def propose(session: Session, *, campaign: Campaign, budget_cents: int | None, u
     }
     overall = _overall(session)
     groups = [Group(row.people, _chances(row.known, overall)) for row in session.execute(_GROUPS, asked)]
-    price = get_settings().cents_per_message()
+    price = expected_cents(session, campaign=campaign, now=clock.now(session))
     proposals = [expected(ladder, groups, price) for ladder in candidates(urgency)]
     total = session.execute(_SIZE, asked).scalar_one()
     return choose(proposals, total, sum(group.people for group in groups), budget_cents, urgency)
@@ -183,7 +188,10 @@ def costs(session: Session, *, campaign: Campaign) -> dict[str, dict[str, float]
     """Return what the campaign has cost so far: messages that a provider has or may have, and cents, by channel."""
     price = get_settings().cents_per_message()
     return {
-        row.channel: {"messages": row.messages, "cents": round(row.messages * price[Channel(row.channel)], 2)}
+        row.channel: {
+            "messages": row.messages,
+            "cents": round(row.cost / PER_CENT + row.unpriced * price[Channel(row.channel)], 2),
+        }
         for row in session.execute(_COSTS, {"id": campaign.id})
     }
 

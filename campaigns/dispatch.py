@@ -29,6 +29,7 @@ from campaigns.envelopes import Envelope, Sender
 from campaigns.gate import gate, refuse_unrenderable
 from campaigns.poison import isolate
 from campaigns.preparing import Claim, Prepared, claim_next, prepare
+from campaigns.prices import prices_of
 from campaigns.receipts import record
 from outreach import clock
 from outreach.collecting import collect_young, without_collecting
@@ -156,8 +157,9 @@ def _hand_over(chunk: _Chunk, window: Sequence[Envelope], sender: Sender, done: 
         return
     # Before the attempt is committed: a worker that is frozen after it must not wake up with time to spare.
     deadline = time.monotonic() + get_settings().lease_seconds / 2
+    prices = prices_of(window)
     with _WRITING, transaction() as session:
-        gated = gate(session, claim=claim, sender=sender, message_ids=[e.message_id for e in window])
+        gated = gate(session, claim=claim, sender=sender, message_ids=[e.message_id for e in window], prices=prices)
         if not gated.ours:  # paused, cancelled, or the lease ran out
             chunk.lost = True
             release(session, claim)

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from campaigns.lifecycle import second_person_because
+from campaigns.lifecycle import refuse_gaps, second_person_because
 from campaigns.wording import newest_version
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput
@@ -72,13 +72,18 @@ def edit(session: Session, *, campaign: Campaign, actor: str, now: datetime, ver
             f"Version {wanted} of {campaign.template_key} has no words for {', '.join(missing)}.", where="version"
         )
     before, campaign.template_version = campaign.template_version, wanted
+    if campaign.state is not CampaignState.WAITING_APPROVAL:  # whoever approves it is told then
+        refuse_gaps(session, campaign=campaign, now=now)
     parameters = {"campaign_id": campaign.id, "version": campaign.template_version, "now": now}
     moved = session.execute(_MOVE, parameters).scalar_one()
     session.execute(_CLOSE_EMPTY, parameters)
-    if campaign.state is not CampaignState.WAITING_APPROVAL and second_person_because(session, campaign):
-        campaign.state, campaign.state_reason = CampaignState.WAITING_APPROVAL, "its words have changed"
-        campaign.approved_by = campaign.approved_at = None
-        campaign.created_by, campaign.created_at = actor, now
+    if second_person_because(session, campaign):
+        if campaign.state is not CampaignState.WAITING_APPROVAL:
+            campaign.state, campaign.state_reason = CampaignState.WAITING_APPROVAL, "its words have changed"
+            campaign.approved_by = campaign.approved_at = None
+            campaign.created_at = now
+        # Whoever chose the words is the first of the two persons, whether the plan waited already or not.
+        campaign.created_by = actor
     audit.record(
         session, actor=actor, action="campaign.edited", subject=campaign.key,
         detail={"from_version": before, "to_version": campaign.template_version, "messages": moved}, now=now,

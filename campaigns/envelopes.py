@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.context import Recipient
 from campaigns.providers.base import EmailEnvelope, PostalAddress, PostcardEnvelope, Provider, SmsEnvelope, window_of
-from campaigns.providers.configured import provider_for
+from campaigns.providers.configured import provider_for, second_provider_for
 from campaigns.providers.simulated import with_simulated_recipients
 from campaigns.rendering import CompiledContent, Content, Rendered, compile_content
 from outreach.errors import InvalidInput, InvalidTemplate
@@ -150,6 +150,15 @@ def sender_for(channel: Channel) -> Sender:
     return Sender(channel, with_simulated_recipients(provider), settings)
 
 
+@lru_cache
+def stand_in_for(channel: Channel) -> Sender | None:
+    """Return this process's sender that sends while the first one's provider rests; none where there is no such."""
+    settings = get_settings()
+    provider = second_provider_for(channel, settings, redis=shared_redis)
+    return None if provider is None else Sender(channel, with_simulated_recipients(provider), settings)
+
+
 def forget_senders() -> None:
     """Drop this process's senders, for tests that change the settings."""
     sender_for.cache_clear()
+    stand_in_for.cache_clear()

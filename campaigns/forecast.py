@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 from campaigns.addresses import ADDRESSES, barred, refused
 from campaigns.classes import policy
 from campaigns.ladders import ladder_of
+from campaigns.prices import expected_cents
 from campaigns.waves import wave_sizes
+from outreach import clock
 from outreach.models import Campaign
 from outreach.settings import get_settings
 from outreach.vocabulary import CampaignKind, Channel, Grade
@@ -78,7 +80,7 @@ def forecast(session: Session, *, campaign: Campaign) -> Forecast:
         },
     ).all()
     first = {row.channel: row.total for row in rows if row.channel}
-    price = get_settings().cents_per_message()
+    price = expected_cents(session, campaign=campaign, now=clock.now(session))
     steps = [
         Step(
             Channel(step["channel"]),

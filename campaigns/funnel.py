@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from campaigns.prices import PER_CENT
 from outreach.models import Campaign
 
 PAGE = 50
@@ -17,7 +18,9 @@ _CHANNELS = text("""
 SELECT channel, CASE WHEN send_state = 'accepted' THEN coalesce(delivery, 'accepted') ELSE send_state END AS word,
        count(*) AS total, count(DISTINCT notice_id) FILTER (WHERE sent_at IS NOT NULL) AS sent,
        count(DISTINCT notice_id) FILTER (
-           WHERE replied_at IS NOT NULL OR clicked_at IS NOT NULL) AS acknowledged
+           WHERE replied_at IS NOT NULL OR clicked_at IS NOT NULL) AS acknowledged,
+       coalesce(sum(cost) FILTER (WHERE send_state IN ('accepted', 'unknown', 'sending')
+                                    AND reason IS DISTINCT FROM 'withdrawn'), 0) AS cost
 FROM messages WHERE campaign_id = :id GROUP BY GROUPING SETS ((1, 2), ()) ORDER BY 1, 2
 """)
 _WAVES = text("""
@@ -77,7 +80,7 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All figures of one moment."""
+    """All figures of one moment; `spent_cents` is what was handed over, at the prices of then."""
 
     notices: dict[str, int]
     reasons: dict[str, dict[str, int]]
@@ -87,6 +90,7 @@ class Figures:
     acknowledged: int
     replies: int
     replies_waiting: int
+    spent_cents: float
 
     @property
     def scope(self) -> int:
@@ -135,10 +139,10 @@ def figures(session: Session, *, campaign: Campaign) -> Figures:
     for row in session.execute(_REASONS, given):
         reasons.setdefault(row.state, {})[row.reason] = row.total
     by_channel: dict[str, dict[str, int]] = {}
-    sent = acknowledged = 0
+    sent = acknowledged = cost = 0
     for row in session.execute(_CHANNELS, given):
         if row.channel is None:
-            sent, acknowledged = row.sent, row.acknowledged
+            sent, acknowledged, cost = row.sent, row.acknowledged, row.cost
         else:
             by_channel.setdefault(row.channel, {})[row.word] = row.total
     order = [step["channel"] for step in campaign.ladder]
@@ -152,6 +156,7 @@ def figures(session: Session, *, campaign: Campaign) -> Figures:
         acknowledged=acknowledged,
         replies=replies.total,
         replies_waiting=replies.waiting,
+        spent_cents=cost / PER_CENT,
     )
 
 

@@ -48,8 +48,13 @@ class Gated:
     left: int = 0
 
 
-def gate(session: Session, *, claim: Claim, sender: Sender, message_ids: Sequence[UUID]) -> Gated:
-    """Look at the window once more and record the calls that will be made for it."""
+def gate(
+    session: Session, *, claim: Claim, sender: Sender, message_ids: Sequence[UUID], prices: Sequence[int]
+) -> Gated:
+    """Look at the window once more and record the calls that will be made for it.
+
+    `prices` has one entry per message, or a single one for all.
+    """
     lease = get_settings().lease_seconds
     held = session.execute(
         _EXTEND,
@@ -62,7 +67,8 @@ def gate(session: Session, *, claim: Claim, sender: Sender, message_ids: Sequenc
         return Gated(ours=True)
     judged = last_look.judge(
         session, claim=claim, message_ids=message_ids, provider=sender.provider.name,
-        messages_per_call=messages_per_call_of(sender.provider, NoticeClass(claim.notice_class)), now=held.now,
+        messages_per_call=messages_per_call_of(sender.provider, NoticeClass(claim.notice_class)), prices=prices,
+        now=held.now,
     )  # fmt: skip
     attempts = {message_id: attempt_id for message_id, attempt_id in judged.items() if attempt_id is not None}
     return Gated(ours=True, attempts=attempts, left=len(judged) - len(attempts))

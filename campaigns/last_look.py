@@ -88,7 +88,9 @@ SET send_state = CASE WHEN placed.reason IS NULL THEN 'sending'
     reason = placed.reason, provider = :provider,
     -- Their ids rise as the calls do. Looked up by place: joined, every message would be held against every call.
     attempt_id = coalesce((SELECT array_agg(id ORDER BY id) FROM calls)[placed.call], m.attempt_id),
-    failed_at = CASE WHEN placed.reason IS NOT NULL THEN cast(:now AS timestamptz) END
+    failed_at = CASE WHEN placed.reason IS NOT NULL THEN cast(:now AS timestamptz) END,
+    cost = CASE WHEN placed.reason IS NULL THEN (cast(:prices AS int[]))[
+               CASE WHEN :one_price THEN 1 ELSE array_position(cast(:message_ids AS uuid[]), m.id) END] END
 FROM placed
 WHERE m.id = placed.id
 RETURNING m.id, CASE WHEN placed.reason IS NULL THEN m.attempt_id END AS attempt_id
@@ -121,6 +123,7 @@ def judge(
     message_ids: Sequence[UUID],
     provider: str,
     messages_per_call: int,
+    prices: Sequence[int],
     now: datetime,
 ) -> dict[UUID, int | None]:
     """Return the attempt of each message that may go, none for one that left; those that wait have left the chunk."""
@@ -138,6 +141,8 @@ def judge(
         "fence": claim.fence,
         "lease": get_settings().lease_seconds,
         "messages_per_call": messages_per_call,
+        "prices": list(prices),
+        "one_price": len(prices) == 1,
         "notice_class": notice_class.value,
         "not_after": claim.not_after,
         "now": now,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.classes import policy
 from campaigns.ladders import checked_ladder
+from campaigns.missing_words import gaps
 from campaigns.wording import newest_version
 from outreach import audit
 from outreach.errors import Conflict, InvalidInput, NotFound
@@ -94,14 +95,32 @@ def find(session: Session, key: str) -> Campaign:
 
 
 def approve(session: Session, *, campaign: Campaign, actor: str, now: datetime) -> None:
-    """Let a waiting campaign run; some need a second person, and a plan that waited too long is refused."""
+    """Let a waiting campaign run.
+
+    Some need a second person, a plan that waited too long is refused, and so is one whose messages cannot be made for
+    everybody: its words name something that some people do not have.
+    """
     _expect(campaign, "approve", CampaignState.WAITING_APPROVAL)
     if actor == campaign.created_by and (why := second_person_because(session, campaign)):
         raise Conflict(f"{why} needs a second person: whoever opened it cannot approve it.")
     if _lapsed(campaign, now):
         raise Conflict(f"{campaign.key} has waited too long for approval; open it again, its audience has changed.")
+    refuse_gaps(session, campaign=campaign, now=now)
     campaign.approved_by, campaign.approved_at = actor, now
     _move(session, campaign, CampaignState.RUNNING, "campaign.approved", actor, now)
+
+
+def refuse_gaps(session: Session, *, campaign: Campaign, now: datetime) -> None:
+    """Raise `Conflict` that names some of those whose messages cannot be made."""
+    if found := gaps(session, campaign=campaign, now=now):
+        others = f" And {len(found) - 3} more." if len(found) > 3 else ""
+        raise Conflict(f"{campaign.key} cannot go out. " + " ".join(map(str, found[:3])) + others, where="words")
+
+
+def wait_for_approval(session: Session, *, campaign: Campaign, why: str, now: datetime) -> None:
+    """Let a campaign that was to run by itself wait for a person instead."""
+    campaign.approved_by = campaign.approved_at = None
+    _move(session, campaign, CampaignState.WAITING_APPROVAL, "campaign.held_back", "outreach", now, why)
 
 
 def second_person_because(session: Session, campaign: Campaign) -> str | None:

@@ -7,6 +7,7 @@ filters are lists of what is allowed, and loops, output and variables have limit
 import re
 from collections.abc import Mapping
 from copy import copy
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from liquid import BoundTemplate, Environment, StrictDefaultUndefined
@@ -143,7 +144,7 @@ class LiquidTemplate:
             return self._template.render(context)
         except UndefinedError as error:
             raise InvalidTemplate(
-                f"{self.name} uses {_words(error)}: correct its name, or give it a `default`.", where=self.name
+                f"{self.name}: {_words(error)}. Correct its name, or give it a `default`.", where=self.name
             ) from error
         except LiquidError as error:
             raise InvalidTemplate(f"{self.name} cannot be rendered: {_words(error)}", where=self.name) from error
@@ -156,6 +157,12 @@ class LiquidTemplate:
         """Return the paths it reads from outside, such as `customer.name`."""
         spans = self._template.analyze(include_partials=False).globals
         return {_dotted(str(variable)) for variables in spans.values() for variable in variables}
+
+    def paths(self) -> set[tuple[str, ...]]:
+        """Return the same as the steps that lead there, as far as they are names: `customer['the plan']` has two."""
+        spans = self._template.analyze(include_partials=False).globals
+        found = (variable.segments for variables in spans.values() for variable in variables)
+        return {tuple(str(step) for step in takewhile(lambda step: isinstance(step, str), path)) for path in found}
 
 
 def variables_used(source: str) -> set[str]:

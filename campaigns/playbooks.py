@@ -6,7 +6,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from campaigns.default_templates import default_templates
-from campaigns.lifecycle import TOLD_GRADES, finish, open_campaign
+from campaigns.lifecycle import TOLD_GRADES, finish, open_campaign, wait_for_approval
+from campaigns.missing_words import gaps
+from campaigns.owners import tell_owner
 from outreach.models import Campaign, Playbook, Problem, ProblemUpdate, Segment, Template
 from outreach.vocabulary import (
     CampaignKind,
@@ -105,6 +107,9 @@ def open_due(session: Session, *, now: datetime) -> list[Campaign]:
             opened_by=update.id,
             now=now,
         )
+        if playbook.automatic and (found := gaps(session, campaign=campaign, now=now)):
+            wait_for_approval(session, campaign=campaign, why=str(found[0]), now=now)
+            tell_owner(session, campaign, f"{campaign.key} did not start by itself: {found[0]}", now)
         opened.append(campaign)
     return opened
 

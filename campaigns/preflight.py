@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from campaigns import samples
+from campaigns import missing_words, samples
 from campaigns.forecast import Forecast
 from campaigns.ladders import ladder_of
 from campaigns.mail_domain import MailDomain, look_up
@@ -49,7 +49,7 @@ GROUP BY c.key, c.name ORDER BY 3 DESC LIMIT 5
 def checks(session: Session, *, campaign: Campaign, forecast: Forecast, now: datetime) -> list[Check]:
     """Run every check; reads only, apart from looking up the sender's domain."""
     found = [_audience(session, campaign, forecast), *_words(session, campaign, now), _unreachable(forecast)]
-    found += [_postal_address(), _promise(session, campaign), _others(session, campaign)]
+    found += [*_code(session, campaign), _postal_address(), _promise(session, campaign), _others(session, campaign)]
     if Channel.EMAIL in ladder_of(campaign.ladder).channels:
         found.append(_domain(look_up(get_settings().email_from.rpartition("@")[2])))
     return sorted(found, key=lambda check: (check.verdict is Verdict.GOOD, check.verdict is Verdict.LOOK))
@@ -66,6 +66,7 @@ def _audience(session: Session, campaign: Campaign, forecast: Forecast) -> Check
 
 def _words(session: Session, campaign: Campaign, now: datetime) -> list[Check]:
     people = samples.people(session, campaign=campaign, each=TRIED_EACH)
+    gaps = missing_words.gaps(session, campaign=campaign, now=now)
     found = []
     for name in ladder_of(campaign.ladder).channels:
         channel = Channel(name)
@@ -82,8 +83,11 @@ def _words(session: Session, campaign: Campaign, now: datetime) -> list[Check]:
             for person in people
         ]
         wrong = [each for each in made if each.why]
+        missing = [str(gap) for gap in gaps if gap.channel is channel]
         longest = max((each.segments.segments for each in made if each.segments), default=0)
-        if wrong:
+        if missing:
+            found.append(Check(title, Verdict.BAD, " ".join(missing[:3]) + " It cannot be approved like this."))
+        elif wrong:
             found.append(Check(title, Verdict.BAD, f"{len(wrong)} of {len(made)} tried cannot be made: {wrong[0].why}"))
         elif longest > 3:
             found.append(Check(title, Verdict.LOOK, f"Up to {longest} segments each, every one is paid for."))
@@ -107,6 +111,21 @@ def _postal_address() -> Check:
         return Check("Postal address", Verdict.GOOD, "It stands in every email.")
     said = "Most countries ask for one in every email; set OUTREACH_POSTAL_ADDRESS."
     return Check("Postal address", Verdict.BAD, said)
+
+
+def _code(session: Session, campaign: Campaign) -> list[Check]:
+    """Emails and text messages carry their code by themselves; a card only where its author has left room for it."""
+    if Channel.POSTCARD not in ladder_of(campaign.ladder).channels:
+        return []
+    try:
+        words = samples.words_of(session, campaign=campaign, channel=Channel.POSTCARD)
+    except OutreachError:
+        return []  # said above
+    without = [language for language, each in words.items() if "code" not in each.variables()]
+    if not without:
+        return [Check("Verification code", Verdict.GOOD, "It stands in every message.")]
+    said = f"The postcard ({', '.join(without)}) has none: write {{{{ code }}}} at {{{{ links.verify }}}} on its back."
+    return [Check("Verification code", Verdict.LOOK, said)]
 
 
 def _promise(session: Session, campaign: Campaign) -> Check:

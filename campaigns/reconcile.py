@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from campaigns.envelopes import Sender
 from campaigns.protocol import Doubt, Verdict, judge_doubt
-from campaigns.providers.base import Asked, LookUp, SearchesMany
+from campaigns.providers.base import Asked, LookUp, Search, SearchesMany
 from campaigns.rewording import texts_of
 from campaigns.sending_counts import count
 from outreach import clock
@@ -69,6 +69,7 @@ FROM over WHERE n.id = over.notice_id AND n.state = 'owed' AND NOT EXISTS (
 _OPEN_CALLS = text("""
 SELECT a.id FROM attempts a
 WHERE a.state = 'unknown' AND a.leased_until < clock_timestamp()
+  AND a.provider = coalesce(cast(:only AS text), a.provider) AND a.provider IS DISTINCT FROM cast(:but AS text)
   AND a.started_at < clock_timestamp() - make_interval(secs => :grace)
   AND EXISTS (SELECT 1 FROM messages m WHERE m.id = ANY(a.message_ids) AND m.attempt_id = a.id
               AND m.send_state = 'unknown' AND m.channel = :channel)
@@ -76,7 +77,7 @@ ORDER BY a.leased_until, a.id LIMIT :most
 """)
 
 _DOUBTS = text("""
-SELECT m.id, m.address, m.attempt_id, a.started_at, c.notice_class, c.state AS campaign_state, m.sent_at
+SELECT m.id, m.address, m.attempt_id, a.provider, a.started_at, c.notice_class, c.state AS campaign_state, m.sent_at
 FROM attempts a JOIN messages m ON m.attempt_id = a.id AND m.id = ANY(a.message_ids)
 JOIN campaigns c ON c.id = m.campaign_id
 WHERE a.id = ANY(:attempt_ids) AND m.send_state = 'unknown'
@@ -170,16 +171,21 @@ def sweep_leases(session: Session) -> Counter[str]:
     return Counter(chunks=chunks, unknown=unknown)
 
 
-def reconcile(*, channel: Channel, sender: Sender, budget_seconds: float = 20) -> Counter[str]:
+def reconcile(
+    *, channel: Channel, sender: Sender, budget_seconds: float = 20, only_own: bool = False, but: str | None = None
+) -> Counter[str]:
     """Look up what is in doubt on one channel; asks the provider with no transaction open.
 
     Returns how many messages had which verdict. What cannot be told yet is asked again after a third of the grace.
+    `only_own` leaves the attempts of other providers alone, `but` those of this one. Of what is left, the attempts of
+    a provider that is not the sender's (which the settings once named) cannot be asked about.
     """
+    whose = {"only": sender.provider.name if only_own else None, "but": but}
     result: Counter[str] = Counter()
     ends = time.monotonic() + budget_seconds
     while time.monotonic() < ends:
         with transaction() as session:
-            calls, doubts = _open(session, channel)
+            calls, doubts = _open(session, channel, whose)
         if not calls:
             break
         for start in range(0, len(doubts), MESSAGES_PER_SEARCH):
@@ -194,9 +200,11 @@ def reconcile(*, channel: Channel, sender: Sender, budget_seconds: float = 20) -
     return result
 
 
-def _open(session: Session, channel: Channel) -> tuple[list[int], Sequence[Row[tuple[object, ...]]]]:
-    grace = get_settings().reconcile_grace_seconds
-    calls = session.scalars(_OPEN_CALLS, {"channel": channel, "grace": grace, "most": CALLS_AT_A_TIME}).all()
+def _open(
+    session: Session, channel: Channel, whose: dict[str, str | None]
+) -> tuple[list[int], Sequence[Row[tuple[object, ...]]]]:
+    given = {"channel": channel, "grace": get_settings().reconcile_grace_seconds, "most": CALLS_AT_A_TIME}
+    calls = session.scalars(_OPEN_CALLS, given | whose).all()
     return list(calls), session.execute(_DOUBTS, {"attempt_ids": calls}).all() if calls else []
 
 
@@ -215,8 +223,24 @@ def _look_up(sender: Sender, doubts: Sequence[Row[tuple[object, ...]]]) -> Count
 
 
 def _ask(sender: Sender, doubts: Sequence[Row[tuple[object, ...]]], texts: dict[UUID, str]) -> dict[UUID, LookUp]:
+    # Nobody else knows of what a provider was given: absent there would say nothing.
+    foreign = {
+        doubt.id: LookUp(Search.UNABLE, detail=f"it was handed to {doubt.provider}")
+        for doubt in doubts
+        if doubt.provider != sender.provider.name
+    }
     # A little before the attempt: the provider's clock is not ours.
-    asked = [Asked(doubt.id, doubt.address, doubt.started_at - timedelta(minutes=5)) for doubt in doubts]
+    asked = [
+        Asked(doubt.id, doubt.address, doubt.started_at - timedelta(minutes=5))
+        for doubt in doubts
+        if doubt.id not in foreign
+    ]
+    return foreign | _ask_for(sender, asked, texts)
+
+
+def _ask_for(sender: Sender, asked: Sequence[Asked], texts: dict[UUID, str]) -> dict[UUID, LookUp]:
+    if not asked:
+        return {}
     if isinstance(sender.provider, SearchesMany):
         return sender.provider.look_up_many(asked)
     return {

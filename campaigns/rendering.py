@@ -27,6 +27,8 @@ MAX_SUBJECT_CHARACTERS = 250
 CONTEXT_NAMES = frozenset(
     {"customer", "problem", "items", "tickets", "grade", "organisation", "links", "code", "campaign", "survey"}
 )
+# "Code" is understood in every language that default words are written in; the page explains itself.
+SMS_BOTTOM = "{% if code and links.verify %}\nCode {{ code }}: {{ links.verify }}{% endif %}"
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 _EMPTY_LINES = re.compile(r"\n\n\n+")  # the same where no line holds blanks only
@@ -92,7 +94,7 @@ class CompiledContent:
                 html=_whole(made["html"]),
             )
         if channel is Channel.SMS:
-            return Rendered(text=_sms(made["text"], self.content.name))
+            return Rendered(text=_sms(made["text"], made.get("bottom", ""), self.content.name))
         for side in ("html", "back"):
             if len(made[side]) > MAX_POSTCARD_CHARACTERS:
                 raise InvalidTemplate(
@@ -121,7 +123,10 @@ def _parts(content: Content) -> dict[str, LiquidTemplate]:
         raise InvalidTemplate(f"{content.name} has no text.", where="body")
     if content.channel is Channel.SMS:
         source = without_blank_tag_lines(content.body, content.name)
-        return {"text": LiquidTemplate(source, f"{content.name} (text)", html=False)}
+        parts = {"text": LiquidTemplate(source, f"{content.name} (text)", html=False)}
+        if "code" not in parts["text"].variables():  # no message goes without: texts are what is forged most
+            parts["bottom"] = LiquidTemplate(SMS_BOTTOM, f"{content.name} (code)", html=False)
+        return parts
     if content.channel is Channel.POSTCARD:
         return _postcard_parts(content)
     if not (content.subject or "").strip():
@@ -200,10 +205,11 @@ def _subject(text: str, name: str) -> str:
     return text
 
 
-def _sms(text: str, name: str) -> str:
+def _sms(text: str, bottom: str, name: str) -> str:
     text = _whole(_squeezed(text)).strip()
     if not text:
         raise InvalidTemplate(f"{name}: the text is empty for this person.", where="body")
+    text += bottom
     # Too short for more than ten segments, whatever its characters: no counting.
     if len(text) > (765 if text.isascii() else 335):
         count = sms_segments(text)

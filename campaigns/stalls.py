@@ -7,7 +7,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns import lifecycle, thresholds
+from campaigns.owners import tell_owner, write_letters
 from campaigns.stops import stopped
+from outreach.models import Campaign
 from outreach.settings import get_settings
 
 log = structlog.get_logger()
@@ -28,7 +30,7 @@ WITH stuck AS ({_STUCK})
 UPDATE campaigns c SET state_reason = CASE WHEN c.id IN (SELECT id FROM stuck) THEN :words END
 WHERE c.state = 'running' AND CASE WHEN c.id IN (SELECT id FROM stuck) THEN c.state_reason IS DISTINCT FROM :words
                                    ELSE c.state_reason = :words END
-RETURNING c.key, c.state_reason
+RETURNING c.id, c.key, c.state_reason
 """)
 
 
@@ -36,8 +38,11 @@ def look_after(session: Session, *, now: datetime) -> None:
     """Mark stuck campaigns, pause those above a threshold, let plans lapse; whoever owns them is told."""
     for row in session.execute(_MARK, {"before": now - STUCK_AFTER, "now": now, "words": STUCK}):
         log.warning("campaign is stuck" if row.state_reason else "campaign moves again", campaign=row.key)
+        if row.state_reason:
+            campaign = session.get_one(Campaign, row.id)
+            write_letters(session, campaign, f"{row.key} is {STUCK}. The page /system says what stands still.")
     if get_settings().auto_pause:
         thresholds.watch(session, now=now)
     for campaign in lifecycle.let_lapse(session, now=now):
         title = f"{campaign.key} was never approved and has lapsed: decide whether people are still to be told."
-        thresholds.tell_owner(session, campaign, title, now)
+        tell_owner(session, campaign, title, now)

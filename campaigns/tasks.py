@@ -5,10 +5,10 @@ import socket
 
 from celery import shared_task
 
-from campaigns.dispatch import dispatch
 from campaigns.envelopes import sender_for
+from campaigns.owners import send_letters
 from campaigns.programmes import sweeps as programmes
-from campaigns.reconcile import reconcile
+from campaigns.standing_in import send_due, settle_doubts, usable_sender
 from campaigns.sweeps import sweep
 from campaigns.withdrawing import withdraw
 from outreach.vocabulary import Channel
@@ -64,12 +64,13 @@ def dispatch_postcard_urgent() -> None:
 
 @shared_task(name="campaigns.reconcile")
 def reconcile_channels() -> None:
-    """Settle what is in doubt on every channel, and take back what was cancelled."""
+    """Settle what is in doubt on every channel, take back what was cancelled, and tell owners what they must know."""
+    send_letters(usable_sender(Channel.EMAIL))
     for channel in Channel:
         withdraw(sender_for(channel))
-        reconcile(channel=channel, sender=sender_for(channel))
+        settle_doubts(channel=channel)
 
 
 def _dispatch(channel: Channel, *, urgent_only: bool = False) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    dispatch(channel=channel, sender=sender_for(channel), owner=owner, urgent_only=urgent_only)
+    send_due(channel=channel, owner=owner, urgent_only=urgent_only)

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns import lifecycle
-from outreach.models import Campaign, DepartmentTask, Problem
+from campaigns.owners import tell_owner
+from outreach.models import Campaign
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ WITH newest AS (
 )
 SELECT count(*) AS handed,
        count(*) FILTER (WHERE delivery IN ('bounced', 'returned')) AS bounced,
+       count(*) FILTER (WHERE delivery IN ('failed', 'rejected') AND reason IS DISTINCT FROM 'provider_rejected')
+           AS failed,
        count(*) FILTER (WHERE complained_at IS NOT NULL) AS complained,
        count(*) FILTER (WHERE unsubscribed_at IS NOT NULL OR EXISTS (
            SELECT 1 FROM suppressions s WHERE s.channel = handed.channel AND s.address = handed.address
@@ -71,6 +74,7 @@ THRESHOLDS = (
     Threshold("unsubscribed", 0.03, "were answered by an unsubscription"),
     Threshold("opted_out", 0.02, "went to people who had opted out at the provider"),
     Threshold("refused", 0.10, "were refused by the provider"),
+    Threshold("failed", 0.10, "could not be delivered"),
     Threshold("unknown", 0.01, "have an unknown outcome"),
     Threshold("replied", 0.30, "were answered: more than an ordinary notice brings"),
 )
@@ -118,20 +122,3 @@ def _pause(session: Session, campaign: Campaign, why: str, now: datetime) -> Non
     lifecycle.pause(session, campaign=campaign, actor="outreach", now=now, reason=why)
     log.warning("campaign paused itself", campaign=campaign.key, reason=why)
     tell_owner(session, campaign, f"{campaign.key} has paused itself: {why}.", now)
-
-
-def tell_owner(session: Session, campaign: Campaign, title: str, now: datetime) -> None:
-    """Open a task for the department of the campaign's problem, so that a person takes it up."""
-    problem = session.get(Problem, campaign.problem_id) if campaign.problem_id else None
-    if problem is None:
-        return
-    session.add(
-        DepartmentTask(
-            problem_id=problem.id,
-            department=problem.department or "Customer service",
-            title=title,
-            detail=f"Campaign {campaign.name}, opened by {campaign.created_by}.",
-            due_at=now + timedelta(hours=4),
-            opened_at=now,
-        )
-    )

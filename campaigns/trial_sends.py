@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import select
@@ -17,7 +16,8 @@ from sqlalchemy.orm import Session
 from campaigns import lifecycle, samples
 from campaigns.context import Recipient, customer_words
 from campaigns.envelopes import Sender, Unrenderable, sender_for
-from campaigns.providers.base import EmailEnvelope
+from campaigns.providers.base import EmailEnvelope, SmsEnvelope
+from campaigns.unrecorded import new_unrecorded_id
 from outreach import audit, clock
 from outreach.db import transaction
 from outreach.errors import InvalidInput, OutreachError
@@ -45,7 +45,7 @@ def check_address(channel: Channel, address: str) -> str:
 
 def send_trial(key: str, *, customer_id: int, channel: Channel, address: str, actor: str) -> str:
     """Send one test and return what became of it; opens its own transactions, none during the call."""
-    message_id = uuid4()
+    message_id = new_unrecorded_id()
     sender = sender_for(channel)
     with transaction() as session:
         campaign, now = lifecycle.find(session, key), clock.now(session)
@@ -68,6 +68,8 @@ def hand_over(sender: Sender, envelope: Any, *, subject: str, actor: str) -> str
     else:
         if isinstance(envelope, EmailEnvelope):
             envelope = replace(envelope, subject=f"[Test] {envelope.subject}", to_name=None)
+        if isinstance(envelope, SmsEnvelope):  # its reports would name no message of ours
+            envelope = replace(envelope, status_callback=None)
         try:
             receipt = sender.provider.send([envelope], deadline=time.monotonic() + PATIENCE)[0]
             outcome = receipt.outcome.value if not receipt.detail else f"{receipt.outcome.value}: {receipt.detail}"

@@ -41,7 +41,7 @@ class Unknown:
 
 _LIST = text("""
 SELECT m.id, c.key, c.notice_class, m.channel, k.external_id, m.provider, a.started_at,
-       extract(epoch FROM clock_timestamp() - a.started_at) AS age
+       extract(epoch FROM clock_timestamp() - a.started_at)::float8 AS age
 FROM attempts a JOIN messages m ON m.attempt_id = a.id AND m.id = ANY(a.message_ids)
 JOIN campaigns c ON c.id = m.campaign_id JOIN customers k ON k.id = m.customer_id
 WHERE a.state IN ('sending', 'unknown') AND m.send_state = 'unknown'

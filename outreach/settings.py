@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     postal_address: str = Field(default="", description="Shown in every email, as the law of most countries asks.")
 
     email_provider: str = Field(default="sendgrid", description="`sendgrid` or `smtp`.")
+    email_second_provider: str = Field(
+        default="",
+        description="The other one of the two: it sends while the first one fails, what that provably does not have.",
+    )
     email_from: str = Field(default="care@example.com", description="The From address of notices.")
     email_reply_domain: str = Field(
         default="reply.example.com",
@@ -111,6 +115,10 @@ class Settings(BaseSettings):
     sendgrid_unsubscribe_groups: str = Field(
         default="",
         description="SendGrid's unsubscribe group of each class: `service=1234,success=1235`; unset: none is used.",
+    )
+    sendgrid_bypass_for_safety: bool = Field(
+        default=False,
+        description="Class safety passes SendGrid's own suppressions; who said no to us is not written to in any case.",
     )
     soft_bounces_that_bar: int = Field(
         default=3, ge=1, description="So many soft bounces in a row bar an address until somebody lifts the ban."
@@ -205,8 +213,10 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Replies that your team can take in an hour; waves keep to it. 0: no bound."
     )
     email_cost_cents: float = Field(default=0.1, ge=0, description="What one email costs, in cents.")
-    sms_cost_cents: float = Field(default=1.0, ge=0, description="What one SMS costs, in cents.")
-    postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard costs, in cents.")
+    sms_cost_cents: float = Field(default=1.0, ge=0, description="What one segment of an SMS costs, in cents.")
+    postcard_cost_cents: float = Field(default=90.0, ge=0, description="What one postcard of 4x6 costs, in cents.")
+    postcard_6x9_cost_cents: float = Field(default=110.0, ge=0, description="What one of 6x9 costs, in cents.")
+    postcard_6x11_cost_cents: float = Field(default=135.0, ge=0, description="What one of 6x11 costs, in cents.")
     task_seconds: float = Field(
         default=240, ge=2, description="A task that takes longer hangs: its process is killed, another one goes on."
     )
@@ -214,8 +224,16 @@ class Settings(BaseSettings):
     demo: bool = Field(default=False, description="Allows the clock to be moved. Never in production.")
     log_level: str = Field(default="INFO", description="Lowest level that is logged.")
 
+    def postcard_cents(self) -> dict[str, float]:
+        """Return what one postcard of each size costs, in cents."""
+        return {
+            "4x6": self.postcard_cost_cents,
+            "6x9": self.postcard_6x9_cost_cents,
+            "6x11": self.postcard_6x11_cost_cents,
+        }
+
     def cents_per_message(self) -> dict[Channel, float]:
-        """Return what one message costs on each channel, in cents."""
+        """Return what one message costs on each channel at the least, in cents."""
         return {
             Channel.EMAIL: self.email_cost_cents,
             Channel.SMS: self.sms_cost_cents,

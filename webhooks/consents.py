@@ -10,7 +10,7 @@ from functools import lru_cache
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from outreach.errors import InvalidInput
+from campaigns.providers.configured import unsubscribe_groups
 from outreach.models import Consent
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel, NoticeClass, SuppressionReason
@@ -107,16 +107,7 @@ def of_one_class(event: ParsedEvent) -> NoticeClass | None:
 @lru_cache(maxsize=4)
 def classes_of_groups(setting: str) -> Mapping[str, NoticeClass]:
     """Return the class of each group number; raises `InvalidInput` for a setting that cannot be read."""
-    found: dict[str, NoticeClass] = {}
-    for part in filter(None, (one.strip() for one in setting.split(","))):
-        name, _, group = part.partition("=")
-        if name.strip() not in {one.value for one in NoticeClass} or not group.strip().isdecimal():
-            raise InvalidInput(
-                f"OUTREACH_SENDGRID_UNSUBSCRIBE_GROUPS holds {part[:60]!r}: write class=number, parted by commas; "
-                f"the classes are {', '.join(NoticeClass)}."
-            )
-        found[group.strip()] = NoticeClass(name.strip())
-    return found
+    return {str(group): notice_class for notice_class, group in unsubscribe_groups(setting).items()}
 
 
 def _resubscribes(event: ParsedEvent) -> bool:

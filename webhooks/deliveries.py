@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from campaigns.unrecorded import is_unrecorded
 from outreach import clock
 from outreach.vocabulary import DELIVERY_RANK
 from webhooks import answer_events, consents, suppressing
@@ -135,6 +136,7 @@ def apply_events(session: Session, sets: Sequence[EventSet]) -> Applied:
     missing = set(found.unknown or ())
     if missing:
         missing -= answer_events.apply(session, {n: (sets[flat[n][0]].provider, flat[n][2]) for n in missing}, now)
+    missing = {n for n in missing if not is_unrecorded(flat[n][2].message_id)}
     unknown: list[list[int]] = [[] for _ in sets]
     for n in missing:
         number, place, _ = flat[n]

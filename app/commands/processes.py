@@ -8,6 +8,7 @@ import typer
 import uvicorn
 
 from app import machine
+from app.checked_settings import check_settings
 from app.printing import say
 from campaigns.playbooks import install_defaults
 from outreach.db import transaction
@@ -32,6 +33,7 @@ def up(
 def api() -> None:
     """Serve the API and the pages."""
     check_secret_key()
+    check_settings()
     configure_logging()
     settings = get_settings()
     uvicorn.run(

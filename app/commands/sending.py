@@ -1,4 +1,4 @@
-"""`outreach campaign status|stop-all|resume-all|plan|costs|edit` and `outreach unknown …`: control of sending."""
+"""`outreach campaign status|stop-all|resume-all|plan|costs|edit|test` and `outreach unknown …`: control of sending."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -8,10 +8,11 @@ import typer
 
 from app.commands.campaigns import Key, Reason, commands, locked
 from app.printing import AsJson, print_fields, print_json, print_rows, say, terminal_actor
-from campaigns import channel_plan, editing, lifecycle, progress, stops, unknowns
+from campaigns import channel_plan, editing, lifecycle, progress, samples, stops, trial_sends, unknowns
 from campaigns.channel_plan import Urgency
 from outreach import clock
 from outreach.db import transaction
+from outreach.errors import Conflict
 from outreach.vocabulary import Channel
 
 unknown_commands = typer.Typer(no_args_is_help=True, help="Messages of which nobody knows whether they were sent.")
@@ -22,7 +23,7 @@ OneCampaign = Annotated[str | None, typer.Option("--campaign", help="Only the ca
 
 @commands.command()
 def status(key: Key, as_json: AsJson = False) -> None:
-    """Show where a campaign stands: its state, its waves, and its messages by channel."""
+    """Show where a campaign stands: its state, its waves, its messages by channel and what they cost."""
     with transaction() as session:
         campaign = lifecycle.find(session, key)
         notices, messages = progress.progress(session, campaign=campaign)
@@ -31,13 +32,21 @@ def status(key: Key, as_json: AsJson = False) -> None:
             "state_reason": campaign.state_reason,
             "wave": f"{campaign.wave + 1} of {len(campaign.waves or []) + 1}", "notices": notices,
         }  # fmt: skip
+        spent = channel_plan.costs(session, campaign=campaign)
         stopped = [f"{s.channel or 'everything'}: {s.reason or 'no reason given'}" for s in stops.standing(session)]
     if as_json:
-        print_json({**shown, "messages": messages, "stops": stopped})
+        print_json({**shown, "messages": messages, "costs": spent, "stops": stopped})
         return
     print_fields({**{k: v for k, v in shown.items() if k != "notices"}, **notices, "stops": stopped}, as_json=False)
-    rows = [{"channel": channel, "messages": words} for channel, words in messages.items()]
-    print_rows(rows, ("channel", "messages"), as_json=False)
+    rows = [
+        {"channel": channel, "messages": _counted(words), "cents": spent.get(channel, {}).get("cents", 0)}
+        for channel, words in messages.items()
+    ]
+    print_rows(rows, ("channel", "messages", "cents"), as_json=False)
+
+
+def _counted(words: dict[str, int]) -> str:
+    return ", ".join(f"{total:,} {word.replace('_', ' ')}" for word, total in words.items())
 
 
 @commands.command("stop-all")
@@ -111,6 +120,31 @@ def edit(key: Key, version: Annotated[int | None, typer.Option(min=1, help="None
             session, campaign=campaign, actor=terminal_actor().name, now=clock.now(session), version=version
         )
         say(f"{moved} messages will have version {campaign.template_version}; {campaign.key} is {campaign.state}.")
+
+
+@commands.command("test")
+def send_test(
+    key: Key,
+    to: Annotated[str, typer.Option(help="An email address or number of your own.")],
+    channel: Annotated[Channel, typer.Option(help="email or sms; postcards are looked at on the launch page.")],
+    customer: Annotated[str, typer.Option(help="Whose message; empty: the first recipient's.")] = "",
+) -> None:
+    """Send one recipient's message to an address of your own; it is no part of the campaign."""
+    with transaction() as session:
+        campaign = lifecycle.find(session, key)
+        address = trial_sends.check_address(channel, to)
+        if customer:
+            number = samples.numbered(session, customer)
+            chosen = samples.person(session, campaign=campaign, customer_id=number).customer_id
+        elif people := samples.people(session, campaign=campaign, each=1):
+            chosen = people[0].customer_id
+        else:
+            raise Conflict("Nobody is in the audience of this campaign yet.")
+    actor = terminal_actor().name
+    outcome = trial_sends.send_trial(key, customer_id=chosen, channel=channel, address=address, actor=actor)
+    say(f"{channel} to {address}: {outcome}")
+    if not outcome.startswith("accepted"):
+        raise typer.Exit(1)
 
 
 @unknown_commands.command("list")

@@ -281,6 +281,7 @@ def _launch_page(
         channels=channels,
         received=received,
         prices={channel.value: price for channel, price in get_settings().cents_per_message().items()},
+        card_prices=get_settings().postcard_cents(),
         trials=trial_sends.newest(session, campaign.key),
         newest_version=wording.newest_version(session, campaign.template_key) or 0,
         editable=campaign.state in editing.EDITABLE,

@@ -16,6 +16,8 @@ _EXACT = {
     "investigating": "Investigating",
     "check-in": "Check-in",
     "sms": "SMS",
+    "smtp": "SMTP",
+    "sendgrid": "SendGrid",
     "waiting_approval": "Waiting for approval",
     "owed": "On the way",
     "held_out": "Held out",

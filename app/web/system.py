@@ -1,5 +1,6 @@
 """System health: processes, queues and lag, providers, storage, what is stuck, what waits for a person's decision."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
@@ -13,11 +14,13 @@ from app.web.forms import Mistake, SentForm, attempt, see_other
 from app.web.layout import page
 from app.web.remembered import forget, remembered
 from campaigns import circuits, sending_state, stops, unknowns
+from campaigns.circuits import Resting
 from outreach import clock, storage
 from outreach.doors import SessionDep, requires
 from outreach.errors import Conflict, InvalidInput
 from outreach.models import Campaign
 from outreach.permissions import Actor, Permission
+from outreach.settings import get_settings
 from outreach.vocabulary import Channel
 from webhooks import backlog
 
@@ -101,10 +104,18 @@ def lift(request: Request, session: SessionDep, actor: Approver, sent: SentForm)
     return see_other("/system?said=lifted")
 
 
+def _instead(resting: Sequence[Resting]) -> dict[Channel, str]:
+    """Return who sends for a provider that rests, by channel."""
+    second = get_settings().email_second_provider
+    away = {each.provider for each in resting}
+    return {Channel.EMAIL: second} if second and second not in away else {}
+
+
 def _system_page(
     request: Request, session: Session, actor: Actor, *, said: str = "", mistake: Mistake | None = None
 ) -> Response:
     now = clock.now(session)
+    resting = circuits.resting(session)
     standing = stops.standing(session)
     named = {stop.id: session.get(Campaign, stop.campaign_id) for stop in standing if stop.campaign_id is not None}
     return page(
@@ -117,7 +128,8 @@ def _system_page(
         late=now - LATE_AFTER,
         calls=remembered(("calls",), lambda: sending_state.calls(session)),
         stuck=sending_state.stuck(session),
-        resting=circuits.resting(session),
+        resting=resting,
+        instead=_instead(resting),
         backlog=remembered(("backlog",), lambda: backlog.backlog(session)),
         storage=remembered(("storage",), lambda: storage.storage(session)),
         unknown=unknowns.list_unknown(session, limit=SHOWN_UNKNOWNS),

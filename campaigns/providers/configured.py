@@ -12,15 +12,21 @@ from campaigns.providers.twilio import Twilio
 from campaigns.providers.weighted import WeightedSender, WeightedSenders, parse_senders
 from outreach.errors import InvalidInput
 from outreach.settings import Settings
-from outreach.vocabulary import Channel
+from outreach.vocabulary import Channel, NoticeClass
 
 # Returns the client of the Redis through which workers share a rate; none: each process keeps to it by itself.
 SharedRedis = Callable[[], Any] | None
 
 
-def email_provider(settings: Settings, redis: SharedRedis = None) -> SendGrid | Smtp:
-    """Return the adapter for email; raises InvalidInput for a name that does not exist."""
-    if settings.email_provider == "sendgrid":
+def email_provider(settings: Settings, redis: SharedRedis = None, *, second: bool = False) -> SendGrid | Smtp:
+    """Return the adapter for email, the one that stands in where `second`; raises InvalidInput for an unknown name."""
+    name = settings.email_second_provider if second else settings.email_provider
+    if second and name == settings.email_provider:
+        raise InvalidInput(
+            f"OUTREACH_EMAIL_SECOND_PROVIDER must be another one than OUTREACH_EMAIL_PROVIDER, not {name!r} too.",
+            where="email_second_provider",
+        )
+    if name == "sendgrid":
         return SendGrid(
             base_url=settings.sendgrid_url,
             api_key=settings.sendgrid_api_key,
@@ -28,15 +34,30 @@ def email_provider(settings: Settings, redis: SharedRedis = None) -> SendGrid | 
             messages_per_bulk_call=settings.email_messages_per_bulk_call,
             connections=settings.provider_connections,
             timeout_seconds=settings.provider_timeout_seconds,
+            unsubscribe_groups=unsubscribe_groups(settings.sendgrid_unsubscribe_groups),
+            bypass_for_safety=settings.sendgrid_bypass_for_safety,
             email_activity=settings.sendgrid_email_activity,
             pace=_pace(settings, redis, "sendgrid", settings.email_calls_per_second),
         )
-    if settings.email_provider == "smtp":
+    if name == "smtp":
         return Smtp(url=settings.smtp_url, timeout_seconds=settings.provider_timeout_seconds)
-    raise InvalidInput(
-        f"OUTREACH_EMAIL_PROVIDER must be sendgrid or smtp, not {settings.email_provider!r}.",
-        where="email_provider",
-    )
+    where = "email_second_provider" if second else "email_provider"
+    raise InvalidInput(f"OUTREACH_{where.upper()} must be sendgrid or smtp, not {name!r}.", where=where)
+
+
+def unsubscribe_groups(setting: str) -> dict[NoticeClass, int]:
+    """Return SendGrid's group of each class, of `service=1234,success=1235`; raises InvalidInput."""
+    found: dict[NoticeClass, int] = {}
+    for part in filter(None, (one.strip() for one in setting.split(","))):
+        name, _, group = part.partition("=")
+        if name.strip() not in set(NoticeClass) or not group.strip().isdecimal():
+            raise InvalidInput(
+                f"OUTREACH_SENDGRID_UNSUBSCRIBE_GROUPS holds {part[:60]!r}: write class=number, parted by commas; "
+                f"the classes are {', '.join(NoticeClass)}.",
+                where="sendgrid_unsubscribe_groups",
+            )
+        found[NoticeClass(name.strip())] = int(group)
+    return found
 
 
 def sms_provider(settings: Settings, redis: SharedRedis = None) -> Twilio | WeightedSenders:
@@ -95,9 +116,24 @@ def provider_for(channel: Channel, settings: Settings, *, redis: SharedRedis = N
     return _ADAPTERS[channel](settings, redis)
 
 
-def configured_providers(settings: Settings) -> dict[Channel, Provider[Any]]:
-    """Return one adapter per channel."""
-    return {channel: provider_for(channel, settings) for channel in Channel}
+def second_provider_for(channel: Channel, settings: Settings, *, redis: SharedRedis = None) -> Provider[Any] | None:
+    """Return the adapter that sends while the first one's provider rests; none where the settings name none.
+
+    Text messages need none: a second account at Twilio is behind the first in the same adapter (`weighted`).
+    """
+    if channel is not Channel.EMAIL or not settings.email_second_provider:
+        return None
+    return email_provider(settings, redis, second=True)
+
+
+def configured_providers(settings: Settings) -> list[tuple[Channel, Provider[Any]]]:
+    """Return the adapters of each channel, the one that stands in after the first."""
+    found: list[tuple[Channel, Provider[Any]]] = []
+    for channel in Channel:
+        found.append((channel, provider_for(channel, settings)))
+        if (second := second_provider_for(channel, settings)) is not None:
+            found.append((channel, second))
+    return found
 
 
 def _pace(settings: Settings, redis: SharedRedis, name: str, per_second: float) -> Pace | None:

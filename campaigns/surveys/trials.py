@@ -1,11 +1,10 @@
 """A test of a survey: its message to an address of our own, whose links lead to a page that records nothing."""
 
-from uuid import uuid4
-
 from campaigns import trial_sends
 from campaigns.context import Recipient
 from campaigns.envelopes import sender_for
 from campaigns.surveys import writing
+from campaigns.unrecorded import new_unrecorded_id
 from outreach.db import transaction
 from outreach.vocabulary import Channel, NoticeClass
 
@@ -17,7 +16,7 @@ def send_trial(key: str, *, channel: Channel, address: str, language: str, actor
         survey = writing.find(session, key)
         _, facts = writing.trial_facts(survey, language)
         content = sender.content(session, survey.template_key, writing.newest_words(session, survey))
-        nobody = Recipient(uuid4(), address, facts["customer"], facts["grade"], [], [], [])
+        nobody = Recipient(new_unrecorded_id(), address, facts["customer"], facts["grade"], [], [], [])
         envelope = sender.envelope(nobody, facts, content, language, NoticeClass.SURVEY)
     return trial_sends.hand_over(sender, envelope, subject=subject_of(key), actor=actor)
 

@@ -11,6 +11,8 @@ from outreach.models.inbound import DeskAction, InboundEvent, Response
 from outreach.models.messages import Attempt, Chunk, DeliveryEvent, Message, Notice, ProviderCircuit, SendingCount
 from outreach.models.operators import ApiKey, AuditEntry, ClockOffset, Operator, OperatorSession
 from outreach.models.outgoing import OutgoingDelivery, OutgoingEvent, Subscriber
+from outreach.models.owner_letters import OwnerLetter
+from outreach.models.periodic import PeriodicRun
 from outreach.models.problems import PROBLEM_TRANSITIONS, DepartmentTask, Problem, ProblemUpdate, Ticket
 from outreach.models.programmes import Enrolment, Programme, ProgrammeCampaign, ProgrammeDue, ProgrammeVersion
 from outreach.models.segments import (
@@ -59,6 +61,8 @@ __all__ = [
     "OrderItem",
     "OutgoingDelivery",
     "OutgoingEvent",
+    "OwnerLetter",
+    "PeriodicRun",
     "Playbook",
     "Problem",
     "ProblemCandidate",

@@ -54,7 +54,10 @@ MARK = "mark:"  # how the address of a ban begins once its owner was erased (`ou
 
 
 class Suppression(Base):
-    """A standing ban on one address; lifting it keeps the row."""
+    """A standing ban on one address; lifting it keeps the row.
+
+    `created_at` is the moment at which the person acted, `in_force_at` that from which we kept to it.
+    """
 
     __tablename__ = "suppressions"
 
@@ -64,6 +67,7 @@ class Suppression(Base):
     reason: Mapped[SuppressionReason] = word(SuppressionReason)
     source: Mapped[str]
     created_at: Mapped[datetime] = created()
+    in_force_at: Mapped[datetime | None] = mapped_column(server_default=text("clock_timestamp()"))
     lifted_at: Mapped[datetime | None]
     lifted_by: Mapped[str | None]
 

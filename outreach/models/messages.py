@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, PrimaryKeyConstraint, SmallInteger, UniqueConstraint, Uuid, text
+from sqlalchemy import BigInteger, Index, Integer, PrimaryKeyConstraint, SmallInteger, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from outreach.models.base import Base, Mapped, bigint_key, created, json_object, mapped_column, word
@@ -88,7 +88,10 @@ class Chunk(Base):
 
 
 class Message(Base):
-    """One attempt to convey a notice on one channel; its id (uuid version 7) travels with the call."""
+    """One attempt to convey a notice on one channel; its id (uuid version 7) travels with the call.
+
+    `cost` is in thousandths of a cent, at the price of the moment at which it was handed over.
+    """
 
     __tablename__ = "messages"
 
@@ -118,6 +121,7 @@ class Message(Base):
     complained_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
     replied_at: Mapped[datetime | None]
+    cost: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (
         UniqueConstraint("notice_id", "channel", "attempt"),

@@ -1,11 +1,14 @@
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
+from app.worker import create_worker
 from campaigns.planning import plan_slice
 from campaigns.sending_counts import count
-from outreach import clock
+from outreach import clock, periodic
 from outreach.db import transaction
 from outreach.permissions import Permission
 from tests.people import a_campaign
@@ -25,6 +28,47 @@ def test_metrics_need_a_key_and_speak_the_text_format(api_server: Any) -> None:
     assert [line for line in lines if not line.startswith("#") and not LINE.match(line)] == []
     assert 'outreach_messages_total{channel="email",class="service",state="queued"} 27' in lines
     assert "outreach_sending_stops 0" in lines
+
+
+# docs/operations.md lists them; dashboards and alarms are built on these names.
+NAMES = (
+    "outreach_messages_total", "outreach_send_latency_seconds", "outreach_provider_request_seconds",
+    "outreach_unknown_messages", "outreach_queue_oldest_due_seconds", "outreach_claim_lease_expired_total",
+    "outreach_fence_rejected_total", "outreach_webhook_received_total", "outreach_webhook_lag_seconds",
+    "outreach_webhook_dead", "outreach_optout_to_effect_seconds", "outreach_suppressed_total",
+    "outreach_bounce_ratio", "outreach_complaint_ratio", "outreach_periodic_last_success_timestamp",
+    "pg_oldest_xmin_seconds", "outreach_redis_memory_bytes", "outreach_redis_evicted_keys_total",
+    "outreach_worker_rss_bytes",
+)  # fmt: skip
+
+
+def test_every_name_that_is_promised_is_told_and_explained(api_server: Any) -> None:
+    answer = api_server.ask("GET", "/metrics", authorization=api_server.key(Permission.CAMPAIGNS_READ)).data.decode()
+    told = set(re.findall(r"^# TYPE (\S+)", answer, re.M))
+    assert set(NAMES) - told == set()
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert [name for name in told if f"`{name}" not in page] == []
+
+
+def test_a_periodic_job_says_when_it_last_ended_well_and_an_opt_out_how_long_it_took(api_server: Any) -> None:
+    application = create_worker()
+    before = time.time()
+    try:
+        application.tasks["campaigns.sweep"].apply()
+        application.tasks["campaigns.sweep"].apply()  # written down every ten seconds only
+    finally:
+        periodic._written.clear()
+    with transaction() as session:
+        session.execute(
+            text("""INSERT INTO suppressions (channel, address, reason, source, created_at)
+                    VALUES ('sms', '+12025550100', 'stop', 'twilio', clock_timestamp() - interval '3 seconds')""")
+        )
+    lines = api_server.ask("GET", "/metrics", authorization=api_server.key(Permission.CAMPAIGNS_READ)).data.decode()
+    found = dict(re.findall(r'^(outreach_\w+)\{job="campaigns.sweep"\} (\S+)', lines, re.M))
+    assert before - 1 <= float(found["outreach_periodic_last_success_timestamp"]) <= time.time() + 1
+    assert float(found["outreach_worker_rss_bytes"]) > 10_000_000
+    assert 'outreach_optout_to_effect_seconds_bucket{channel="sms",le="1"} 0' in lines
+    assert 'outreach_optout_to_effect_seconds_bucket{channel="sms",le="5"} 1' in lines
 
 
 def test_stops_plans_and_costs_over_the_api(api_server: Any) -> None:

@@ -223,6 +223,10 @@ def test_safety_needs_a_second_person_and_its_new_words_need_one_again(database:
         assert campaign.state is CampaignState.WAITING_APPROVAL
         with pytest.raises(Conflict, match="second person"):
             lifecycle.approve(session, campaign=campaign, actor="other", now=now)
+        # The plan waits, a third person changes its words: she is not the second one for what she wrote herself.
+        editing.edit(session, campaign=campaign, actor="third", now=now)
+        with pytest.raises(Conflict, match="second person"):
+            lifecycle.approve(session, campaign=campaign, actor="third", now=now)
 
 
 def test_a_large_campaign_needs_a_second_person_and_an_old_plan_lapses(

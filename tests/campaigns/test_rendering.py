@@ -190,17 +190,23 @@ def test_a_language_that_is_none_is_refused(language: str) -> None:
         compile_content(dataclasses.replace(email("text"), language=language))
 
 
+CODE = "\nCode K7M-2QX: https://care.example.com/verify"  # what a text message ends with
+
+
 def test_a_text_message_is_plain_and_trimmed() -> None:
     words = "{{ customer.name }}: hi\n{% if grade == 'affected' %}\nthanks\n{% endif %}\nbye\n"
     result = rendered(Content(Channel.SMS, None, words), customer={"name": "<b> & {{ x }}"})
-    assert result == Rendered(text="<b> & {{ x }}: hi\nbye")
+    assert result == Rendered(text=f"<b> & {{{{ x }}}}: hi\nbye{CODE}")
 
 
 def test_a_text_message_that_is_too_long_is_refused_with_its_size() -> None:
     content = Content(Channel.SMS, None, "{{ customer.name }}", name="my words")
-    assert rendered(content, customer={"name": "a" * 1530}).text
+    longest = 1530 - len(CODE)
+    assert rendered(content, customer={"name": "a" * longest}).text
     with pytest.raises(InvalidTemplate, match="my words: the text takes 11 segments"):
-        rendered(content, customer={"name": "a" * 1531})
+        rendered(content, customer={"name": "a" * (longest + 1)})
+    with pytest.raises(InvalidTemplate, match="empty for this person"):
+        rendered(content, customer={"name": " "})
     with pytest.raises(InvalidTemplate, match="UCS-2"):
         rendered(content, customer={"name": "a" * 700 + "🙂"})
 
@@ -243,7 +249,7 @@ def test_a_template_is_read_once_however_often_it_is_used() -> None:
 
 def test_a_preview_shows_the_text_its_length_and_its_facts() -> None:
     shown = preview(Content(Channel.SMS, None, "{{ organisation.name }}: {{ problem.title }}"))
-    assert shown.rendered.text == "Alder & Finch: The enclosed instructions are for another model"
+    assert shown.rendered.text == "Alder & Finch: The enclosed instructions are for another model" + CODE
     assert shown.segments is not None
     assert shown.segments.segments == 1
-    assert shown.variables == ("organisation.name", "problem.title")
+    assert shown.variables == ("code", "links.verify", "organisation.name", "problem.title")

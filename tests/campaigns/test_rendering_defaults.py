@@ -73,3 +73,19 @@ def test_every_text_message_says_how_to_answer_and_how_to_leave() -> None:
     for key in KEYS:
         text = preview(default_templates()[key, Channel.SMS]).rendered.text or ""
         assert "Reply 1 if solved, 2 if still broken, STOP to opt out" in text
+
+
+@pytest.mark.parametrize("content", ALL)
+def test_every_message_carries_its_verification_code(content: Content) -> None:
+    context = example_context()
+    rendered = preview(content, context).rendered
+    shown = rendered.back if content.channel is Channel.POSTCARD else rendered.text
+    assert context["code"] in (shown or "")
+    assert context["links"]["verify"] in (shown or "")
+
+
+def test_a_text_message_gets_its_code_once_wherever_its_author_put_it() -> None:
+    context = example_context()
+    for body in ("Hello", "Hello {{ code }}", "Hello {% if code %}{{ code }}{% endif %}"):
+        text = preview(Content(Channel.SMS, None, body), context).rendered.text or ""
+        assert text.count(context["code"]) == 1

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from campaigns.unrecorded import is_unrecorded, new_unrecorded_id
 from outreach import clock
 from outreach.db import transaction
 from outreach.errors import Conflict, NotFound
@@ -302,3 +303,20 @@ def test_a_body_comes_back_as_it_came_whatever_it_begins_with(session: Session) 
     assert session.scalars(select(InboundEvent.body).where(InboundEvent.key == "before")).one() == b"[1]"
     stored = session.execute(text("SELECT octet_length(body) FROM inbound_events WHERE id = :id"), {"id": kept[1].id})
     assert stored.scalar_one() < 200
+
+
+def test_what_became_of_a_test_send_is_nobodys_business(database: str) -> None:
+    with transaction() as session:
+        (message_id,) = sent_messages(session, 1)
+    assert not is_unrecorded(message_id)
+    keep(
+        [
+            sendgrid_event(new_unrecorded_id(), email="me@example.com"),
+            sendgrid_event(message_id, email="ann.1@example.com"),
+        ]
+    )
+    with transaction() as session:
+        inbox.apply_due(session)
+        events = session.scalars(select(InboundEvent)).all()
+        assert [event.state for event in events] == [InboundState.APPLIED]
+        assert session.get_one(Message, message_id).delivery is EventKind.DELIVERED

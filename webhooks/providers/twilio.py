@@ -40,6 +40,23 @@ BARRING_ERRORS: dict[str, SuppressionReason] = {
     "30006": SuppressionReason.HARD_BOUNCE,  # a landline
 }
 
+# https://www.twilio.com/docs/api/errors: a callback has the number only, a manager wants to know what to do.
+ERROR_WORDS: dict[str, str] = {
+    "21211": "not a phone number",
+    "21408": "this region is not enabled in the account",
+    "21610": "this person has opted out at Twilio",
+    "21614": "not a mobile number",
+    "30001": "the queue of our number is full",
+    "30002": "the account is suspended",
+    "30003": "the phone cannot be reached, or is switched off",
+    "30004": "blocked by the phone or its carrier",
+    "30005": "nobody has this number",
+    "30006": "a landline, or a carrier that takes no texts",
+    "30007": "filtered by the carrier as unwanted",
+    "30008": "the carrier gave no reason",
+    "30034": "our number is not registered for business texts (A2P 10DLC)",
+}
+
 _MOST_FIELDS = 300
 _LONGEST_BODY = 100_000
 
@@ -92,13 +109,20 @@ def parse_events(body: bytes, message_id: str | None = None) -> ParsedBatch:
         key=f"{sid}:{status}",
         kind=KINDS.get(status.lower(), EventKind.UNKNOWN),
         at=None,
-        detail=f"{status} (error {error_code})" if error_code else status,
+        detail=_detail_of(status, error_code),
         bars=BARRING_ERRORS.get(error_code or ""),
         address=_number(_first(fields, "To")),
         machine=False,
         raw=_raw(fields),
     )
     return ParsedBatch((event,), ())
+
+
+def _detail_of(status: str, error_code: str | None) -> str:
+    if not error_code:
+        return status
+    words = ERROR_WORDS.get(error_code)
+    return f"{status} (error {error_code}: {words})" if words else f"{status} (error {error_code})"
 
 
 def parse_inbound(body: bytes) -> ParsedReply:

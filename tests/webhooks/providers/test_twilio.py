@@ -106,7 +106,10 @@ def test_real_status_callbacks_are_read() -> None:
 def test_error_21610_bars_the_number() -> None:
     stopped = twilio.parse_events(sample("twilio/form_posts.json")["posts"]["statusStop"].encode()).events[0]
     assert (stopped.kind, stopped.bars) == (EventKind.FAILED, SuppressionReason.OPTED_OUT_AT_PROVIDER)
-    assert (stopped.address, stopped.detail) == ("+12028831111", "failed (error 21610)")
+    assert (stopped.address, stopped.detail) == (
+        "+12028831111",
+        "failed (error 21610: this person has opted out at Twilio)",
+    )
 
 
 @pytest.mark.parametrize(("code", "bars"), [("30006", SuppressionReason.HARD_BOUNCE), ("30003", None), ("x", None)])
