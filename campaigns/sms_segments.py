@@ -10,6 +10,7 @@ GSM7_BASIC = frozenset(
 )
 # Two septets each: an escape and the character.
 GSM7_EXTENDED = frozenset("\f^{}\\[~]|€")
+_PLAIN = bytes(sorted(ord(c) for c in GSM7_BASIC if c.isascii()))
 
 MAX_SEGMENTS = 10  # Twilio joins at most this many
 
@@ -25,6 +26,8 @@ class SegmentCount:
 
 def sms_segments(text: str) -> SegmentCount:
     """Count the segments of a text: 160 septets or 70 units alone, 153 or 67 each when joined."""
+    if text.isascii() and not text.encode().translate(None, _PLAIN):  # most texts: a septet each, nothing to look at
+        return SegmentCount("GSM-7", 1 if len(text) <= 160 else -(-len(text) // 153), len(text))
     if all(c in GSM7_BASIC or c in GSM7_EXTENDED for c in text):
         sizes = [2 if c in GSM7_EXTENDED else 1 for c in text]
         return SegmentCount("GSM-7", _segments(sizes, alone=160, joined=153), sum(sizes))

@@ -132,7 +132,7 @@ def test_the_plan_that_postgres_keeps_for_the_gate_holds_no_message_against_ever
         with transaction() as session:
             judged = last_look.judge(
                 session, claim=claim, message_ids=message_ids, provider="sendgrid",
-                messages_per_call=messages_per_call, now=claim.now,
+                messages_per_call=messages_per_call, prices=[1], now=claim.now,
             )  # fmt: skip
             session.rollback()
     finally:
