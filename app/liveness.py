@@ -41,7 +41,7 @@ def worker_is_healthy(seconds: float = 5) -> bool:
 
 
 def beat_is_healthy() -> bool:
-    """Tell whether beat has published within the last ten ticks, and half a minute more for a slow start."""
+    """Tell whether beat has rung within the last ten ticks, and half a minute more for a slow start."""
     try:
         age = time.time() - _beat_file().stat().st_mtime
     except OSError:
@@ -52,6 +52,11 @@ def beat_is_healthy() -> bool:
 def watch_beat() -> None:
     """Make this process touch the file after each publication, once it has become beat."""
     beat_init.connect(_begin, weak=False)
+
+
+def note_ring(**_: Any) -> None:
+    """Note that beat does its work now."""
+    _beat_file().touch()
 
 
 def main(names: list[str]) -> int:
@@ -78,11 +83,7 @@ def _beat_file() -> Path:
 
 def _begin(**_: Any) -> None:
     _beat_file().parent.mkdir(parents=True, exist_ok=True)
-    after_task_publish.connect(_touch, weak=False)
-
-
-def _touch(**_: Any) -> None:
-    _beat_file().touch()
+    after_task_publish.connect(note_ring, weak=False)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,6 @@ def create_worker() -> Celery:
     configure_logging()
     application = celery_app()
     tick = get_settings().tick_seconds
-    # A wake-up that waited longer than a few ticks has been followed by others: it is dropped.
-    options = {"expires": max(10.0, 5 * tick)}
     every = {
         "segments.sweep": tick,
         "segments.watch": _WATCH_SECONDS,
@@ -60,9 +58,7 @@ def create_worker() -> Celery:
         "webhooks.tell_subscribers": tick,
         "webhooks.poll_desks": _POLL_SECONDS,
     }
-    application.conf.beat_schedule = {
-        task: {"task": task, "schedule": seconds, "options": options} for task, seconds in every.items()
-    }
+    application.conf.beat_schedule = {task: {"task": task, "schedule": seconds} for task, seconds in every.items()}
     return application
 
 
@@ -109,4 +105,4 @@ def run_beat() -> None:
     """Ring until SIGTERM or SIGINT. The schedule lives in memory: everything that is due is a row anyway."""
     application = create_worker()
     watch_beat()
-    application.start(["beat", "--scheduler=celery.beat:Scheduler", f"--loglevel={get_settings().log_level.lower()}"])
+    application.start(["beat", "--scheduler=app.bell:Bell", f"--loglevel={get_settings().log_level.lower()}"])

@@ -174,6 +174,35 @@ def test_a_receipt_of_an_older_attempt_changes_nothing(session: Session, outcome
     assert stored(session, both.id).send_state == both.sending.state == SendState.SENDING
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_of_answers_that_come_after_a_message_was_queued_again_the_acceptance_counts(
+    session: Session, outcome: Outcome
+) -> None:
+    both = Both(session, some_messages(session, 1)[0])
+    both.gate(Step.GATE_PASSED)
+    both.sweep()
+    both.settle(Verdict.ABSENT, both.sending.attempt)
+    both.receipt(outcome, both.sending.attempt)
+    expected = SendState.ACCEPTED if outcome is Outcome.ACCEPTED else SendState.QUEUED
+    assert stored(session, both.id).send_state == both.sending.state == expected
+
+
+def test_the_lease_of_an_older_attempt_says_nothing_of_a_newer_one(session: Session) -> None:
+    both = Both(session, some_messages(session, 1)[0])
+    both.gate(Step.GATE_PASSED)
+    # An operator, or a repair by hand, put it back into the queue without closing the attempt.
+    session.execute(text("UPDATE messages SET send_state = 'queued' WHERE id = :id"), {"id": both.id})
+    both.sending = both.sending._replace(state=SendState.QUEUED)
+    both.gate(Step.GATE_PASSED)
+    session.execute(
+        text("UPDATE attempts SET leased_until = clock_timestamp() + interval '1 minute' WHERE id = :id"),
+        {"id": both.sending.attempt},
+    )
+    reconcile.sweep_leases(session)
+    both.take(Step.LEASE_RAN_OUT, both.older[1])
+    assert stored(session, both.id).send_state == both.sending.state == SendState.SENDING
+
+
 @pytest.mark.parametrize("verdict", STEP_OF_VERDICT)
 def test_a_look_up_of_an_older_attempt_changes_nothing(session: Session, verdict: Verdict) -> None:
     both = Both(session, some_messages(session, 1)[0])

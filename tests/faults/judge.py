@@ -33,6 +33,26 @@ def a_campaign_on(channel: Channel, number: int, notice_class: NoticeClass = Not
         return int(campaign.id)
 
 
+def make_due(number: int) -> None:
+    """Make the next `number` messages of the first chunk due, as a chunk of their own that somebody must be woken for.
+
+    The rest of the first chunk is not due yet.
+    """
+    with transaction() as session:
+        first = session.scalar(text("SELECT min(id) FROM chunks"))
+        made = session.scalar(
+            text("""INSERT INTO chunks (campaign_id, channel, template_version, due_at, size)
+                    SELECT campaign_id, channel, template_version, clock_timestamp(), :number FROM chunks
+                    WHERE id = :first RETURNING id"""),
+            {"first": first, "number": number},
+        )
+        session.execute(
+            text("""UPDATE messages SET chunk_id = :made WHERE id IN (
+                        SELECT id FROM messages WHERE chunk_id = :first ORDER BY id LIMIT :number)"""),
+            {"made": made, "first": first, "number": number},
+        )
+
+
 def open_messages() -> int:
     """Count messages without an end, and one more where nothing was planned; -1 while the database is away."""
     try:

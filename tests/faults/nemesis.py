@@ -82,6 +82,13 @@ class OwnRedis:
         )  # fmt: skip
         (self.folder / "pid").write_text(str(self.process.pid))
 
+    def keep_nothing(self) -> None:
+        """Go on without a file of what was written: what it knew is gone with its death."""
+        self.kill()
+        config = self.folder / "valkey.conf"
+        config.write_text(config.read_text().replace("appendonly yes", "appendonly no"))
+        self.start(empty=True)
+
     def stop(self) -> None:
         """End it for good."""
         embedded.destroy(self.home)

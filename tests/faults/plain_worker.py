@@ -2,15 +2,17 @@
 
 `python -m tests.faults.plain_worker [CHANNEL …]` runs until SIGTERM. The parent has everything imported, so that a
 new child works a moment after the last one was killed. A line per child goes to standard output.
-`PLAIN_WORKER_CLOCK_HOURS` puts its clock wrong; `PLAIN_WORKER_SENDS=no` leaves it the sweeps and look-ups only.
+`PLAIN_WORKER_CLOCK_HOURS` puts its clock wrong, in turn by each of several hours parted by commas, so that it jumps;
+`PLAIN_WORKER_SENDS=no` leaves it the sweeps and look-ups only; it ends for good after `PLAIN_WORKER_LIVES` children.
 """
 
 import os
 import signal
 import sys
 import time
-from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, repeat
 from typing import Any
 
 import time_machine
@@ -24,12 +26,28 @@ from outreach.vocabulary import Channel
 from webhooks.tasks import apply_inbox
 
 PAUSE_SECONDS = 0.05
+HOUR_SECONDS = 3600
 
 
-def work(channels: list[Channel]) -> None:
+@contextmanager
+def clocks() -> Iterator[Iterator[None]]:
+    """Return what sets this process's clock wrong by the next of the hours; nothing where none are wanted."""
+    hours = [float(number) for number in os.environ.get("PLAIN_WORKER_CLOCK_HOURS", "").split(",") if number]
+    if not hours:
+        yield repeat(None)
+        return
+    with time_machine.travel(time.time() + hours[0] * HOUR_SECONDS) as traveller:
+        yield (
+            traveller.shift((after - before) * HOUR_SECONDS)
+            for before, after in zip(cycle(hours), cycle(hours[1:] + hours[:1]), strict=False)
+        )
+
+
+def work(channels: list[Channel], jumps: Iterator[None]) -> None:
     """Do what is due, again and again."""
     sends = os.environ.get("PLAIN_WORKER_SENDS", "yes") == "yes"
     while True:
+        next(jumps)
         try:
             sweep()
             for channel in channels:
@@ -46,19 +64,18 @@ def work(channels: list[Channel]) -> None:
 def main() -> None:
     """Keep one child at work."""
     channels = [Channel(name) for name in sys.argv[1:]] or list(Channel)
-    child = 0
+    child, lives = 0, int(os.environ.get("PLAIN_WORKER_LIVES", "1000000"))
 
     def stop(*_: Any) -> None:
         os.kill(child, signal.SIGKILL)
         os._exit(0)
 
-    while True:
+    for _ in range(lives):
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            wrong_by = timedelta(hours=float(os.environ.get("PLAIN_WORKER_CLOCK_HOURS", "0")))
-            with time_machine.travel(datetime.now(UTC) + wrong_by) if wrong_by else nullcontext():
-                work(channels)
+            with clocks() as jumps:
+                work(channels, jumps)
         signal.signal(signal.SIGTERM, stop)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"worker ended with {os.waitstatus_to_exitcode(status)}\n")

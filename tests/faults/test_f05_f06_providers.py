@@ -62,10 +62,37 @@ def test_nobody_tries_again_before_the_provider_allows_it(database: str, install
     assert gaps[0] >= 8
 
 
-def test_a_search_that_lags_behind_is_not_asked_before_the_grace(database: str, install: Install) -> None:
+@pytest.mark.faults
+def test_a_storm_of_429_is_waited_out_by_every_message(database: str, install: Install) -> None:
+    wait = 7  # longer than our own first pause of 5 seconds
     installation = install(
-        {"sendgrid": {"accept_then_drop": {"first": 4}, "search_delay_seconds": 2, "webhooks": {"lose": 1.0}}},
-        reconcile_grace_seconds="4",
+        {"sendgrid": {"rate_limit": {"first": 9}, "retry_after_seconds": wait, "latency_ms": 100}},
+        email_messages_per_call="2",
+    )
+    a_campaign_on(Channel.EMAIL, PEOPLE)
+    crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(3)]
+    rest(120)
+    for worker in crowd:
+        installation.kill(worker)
+    expect_everybody_once(installation, PEOPLE)
+    with transaction() as session:
+        gaps = session.scalars(
+            text("""SELECT extract(epoch FROM min(b.started_at) - a.finished_at)
+                    FROM attempts a CROSS JOIN unnest(a.message_ids) AS who(id)
+                    JOIN attempts b ON b.id > a.id AND who.id = ANY(b.message_ids)
+                    WHERE a.status_code = 429 GROUP BY a.id, who.id"""),
+        ).all()
+        # A rate limit is no trouble of the provider's: nobody rests for it.
+        assert not session.scalar(text("SELECT count(*) FROM provider_circuits"))
+    assert len(gaps) >= 18
+    assert min(gaps) >= wait
+
+
+def test_a_search_that_lags_behind_is_not_asked_before_the_grace(database: str, install: Install) -> None:
+    # It lags for longer than the lease: only the grace keeps us from asking too early.
+    installation = install(
+        {"sendgrid": {"accept_then_drop": {"first": 4}, "search_delay_seconds": 4, "webhooks": {"lose": 1.0}}},
+        reconcile_grace_seconds="6",
     )
     send(installation, Channel.EMAIL)
     expect_everybody_once(installation, PEOPLE)

@@ -16,13 +16,17 @@ from sqlalchemy import text
 
 from app.supervisor import Child, Supervisor, wait_until
 from campaigns.sweeps import plan_all
+from outreach import clock, operators
 from outreach.db import transaction
+from outreach.permissions import Permission, person_at_the_terminal
 from outreach.queue import wake
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
-from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, record_of, rest
+from tests.faults.judge import a_campaign_on, expect_everybody_once, make_due, open_messages, record_of, rest
 from tests.faults.nemesis import OwnRedis
 from tests.installation import Installation, until
+
+BLACK_HOLE_SECONDS = 120
 
 
 @pytest.fixture
@@ -39,6 +43,27 @@ def accepted(installation: Installation) -> int:
     return sum(record_of(installation).values())
 
 
+def the_api_takes_a_campaign(installation: Installation) -> None:
+    """Open another campaign, which waits for approval, over HTTP."""
+    with transaction() as session:
+        permissions = (Permission.CAMPAIGNS_READ, Permission.CAMPAIGNS_WRITE)
+        maker = person_at_the_terminal("test")
+        name = f"test {time.monotonic()}"
+        _, key = operators.create_api_key(
+            session, name=name, permissions=permissions, actor=maker, now=clock.now(session)
+        )
+    plan = {
+        "problem": "P-1", "name": name, "kind": "known", "template_key": "problem-known",
+        "ladder": [{"channel": "email"}],
+    }  # fmt: skip
+    began = time.monotonic()
+    answer = installation.http.request(
+        "POST", f"{installation.url}/api/campaigns", json=plan, headers={"Authorization": f"Bearer {key}"}, timeout=30
+    )
+    assert answer.status == 201, answer.data
+    assert time.monotonic() - began < 15
+
+
 def ring(times: int = 20) -> None:
     """Publish wake-ups as fast as a busy API does; they must never raise."""
     for _ in range(times):
@@ -52,35 +77,21 @@ def test_the_pins_are_the_set_that_survives_a_killed_broker() -> None:
     assert (celery.__version__, kombu.__version__, redis.__version__[:4]) == ("5.6.3", "5.6.2", "6.4.")
 
 
-def some_more(number: int) -> None:
-    """Make the next `number` messages of the big chunk due, as a chunk of their own that somebody must be woken for."""
-    with transaction() as session:
-        first = session.scalar(text("SELECT min(id) FROM chunks"))
-        made = session.scalar(
-            text("""INSERT INTO chunks (campaign_id, channel, template_version, due_at, size)
-                    SELECT campaign_id, channel, template_version, clock_timestamp(), :number FROM chunks
-                    WHERE id = :first RETURNING id"""),
-            {"first": first, "number": number},
-        )
-        session.execute(
-            text("""UPDATE messages SET chunk_id = :made WHERE id IN (
-                        SELECT id FROM messages WHERE chunk_id = :first ORDER BY id LIMIT :number)"""),
-            {"made": made, "first": first, "number": number},
-        )
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("aof", [True, False], ids=["AOF", "no AOF"])
 def test_a_redis_killed_five_times_under_load_stops_nothing(
-    database: str, own_redis: OwnRedis, install: Install
+    database: str, own_redis: OwnRedis, install: Install, aof: bool
 ) -> None:
+    if not aof:
+        own_redis.keep_nothing()
     installation = install()
     plan_all(a_campaign_on(Channel.EMAIL, 60))
     with transaction() as session:
         session.execute(text("UPDATE chunks SET due_at = clock_timestamp() + interval '1 day'"))
     installation.start_beat()
     worker = installation.start_worker()
-    some_more(10)
+    make_due(10)
     until(lambda: accepted(installation) == 10, seconds=60, what="the first messages")
     stopping = Event()
     # Publishing goes on through every death, as in a busy API.
@@ -92,7 +103,7 @@ def test_a_redis_killed_five_times_under_load_stops_nothing(
             time.sleep(1)
             own_redis.kill()
             time.sleep(1)
-            some_more(10)
+            make_due(10)
             own_redis.start()
             moment, goal = time.monotonic(), 10 + 10 * kill
             until(lambda goal=goal: accepted(installation) >= goal, seconds=30, what="progress")  # type: ignore[misc]
@@ -133,6 +144,7 @@ def test_a_broken_redis_delays_and_loses_nothing(
 ) -> None:
     people = 200
     installation = install({"sendgrid": {"latency_ms": 50}})
+    installation.start_api()
     installation.start_beat()
     worker = installation.start_worker()
     until(lambda: "celery@" in installation.log() and "ready" in installation.log(), what="the worker")
@@ -147,12 +159,15 @@ def test_a_broken_redis_delays_and_loses_nothing(
         # The truth is written all the same, and soon: publishing has a short leash.
         a_campaign_on(Channel.EMAIL, people)
         assert time.monotonic() - began < 15
+        the_api_takes_a_campaign(installation)
         if fault == "black hole":
-            time.sleep(60)
+            time.sleep(BLACK_HOLE_SECONDS)
+            the_api_takes_a_campaign(installation)
     finally:
         if fault == "black hole":
             os.kill(pid, signal.SIGCONT)
-    rest(90)
+    # The worker is not deaf for longer than this.
+    rest(60)
     assert worker.poll() is None, "the worker process ended"
     expect_everybody_once(installation, people)
 

@@ -22,7 +22,7 @@ from outreach.queue import celery_app
 liveness.watch_beat()
 application = celery_app()
 application.conf.beat_schedule = {"tick": {"task": "nobody.listens", "schedule": datetime.timedelta(seconds=0.5)}}
-application.Beat(loglevel="WARNING", scheduler_cls="celery.beat:Scheduler", max_interval=0.5).run()
+application.Beat(loglevel="WARNING", scheduler_cls="app.bell:Bell").run()
 """
 
 

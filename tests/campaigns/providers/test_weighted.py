@@ -103,6 +103,21 @@ def test_what_is_unclear_refused_for_good_or_limited_goes_nowhere_else(
     assert not set(first.sent) & set(second.sent)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.REJECTED])
+def test_beside_what_was_refused_what_is_unclear_or_refused_for_good_stays_where_it_was(outcome: Outcome) -> None:
+    class Mixed(Sender):
+        def send(self, envelopes: Sequence[SmsEnvelope], *, deadline: float) -> list[Receipt]:
+            self.sent += [envelope.message_id for envelope in envelopes]
+            refused = Receipt(envelopes[0].message_id, Outcome.REFUSED, status_code=403, detail="21606: not ours")
+            return [refused, *(Receipt(e.message_id, outcome) for e in envelopes[1:])]
+
+    first, second = Mixed(), Sender()
+    made = WeightedSenders([WeightedSender("+1555", first, 1), WeightedSender("+1666", second, 1, account=1)])
+    receipts = send(made, 10)
+    assert Counter(r.outcome for r in receipts) == {outcome: 9, Outcome.ACCEPTED: 1}
+    assert second.sent == first.sent[:1]
+
+
 def test_a_second_account_takes_only_what_the_first_did_not() -> None:
     first, second = Sender(), Sender()
     send(two(first, second, account=1), 30)

@@ -1,7 +1,5 @@
-"""F15, F19: no beat, two beats, and a deployment in the middle of a campaign."""
+"""F15: no beat, two beats, a beat whose clock is wrong by an hour."""
 
-import os
-import signal
 import time
 
 import pytest
@@ -11,8 +9,18 @@ from campaigns.sweeps import plan_all
 from outreach.db import transaction
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
-from tests.faults.judge import a_campaign_on, expect_everybody_once, judge, record_of, rest
+from tests.faults.judge import (
+    a_campaign_on,
+    expect_everybody_once,
+    judge,
+    make_due,
+    open_messages,
+    record_of,
+    rest,
+)
 from tests.installation import until
+
+ODD = "tests.faults.odd_process"
 
 
 @pytest.mark.faults
@@ -51,21 +59,25 @@ def test_what_nobody_rang_for_in_time_is_not_sent_late(database: str, install: I
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
-def test_a_rolling_deployment_loses_and_doubles_nothing(database: str, install: Install) -> None:
-    people = 1200
-    installation = install({"sendgrid": {"latency_ms": 150}}, email_messages_per_call="2")
-    a_campaign_on(Channel.EMAIL, people)
-    installation.start_beat()
-    workers = [installation.start_worker()]
-    for part in (1, 2, 3):
-        until(lambda part=part: sum(record_of(installation).values()) >= people * part // 5, seconds=60)  # type: ignore[misc]
-        ready = installation.log().count(" ready.")
-        workers.append(installation.start_worker())
-        until(lambda ready=ready: installation.log().count(" ready.") > ready, seconds=60, what="the new worker")  # type: ignore[misc]
-        old = workers.pop(0)
-        os.kill(old.pid, signal.SIGTERM)
-        assert old.wait(60) == 0
-    rest(90)
+@pytest.mark.parametrize("hours", ["1", "-1"])
+def test_a_beat_whose_clock_is_an_hour_off_rings_all_the_same_and_once(
+    database: str, install: Install, hours: str
+) -> None:
+    people, now = 100, 60
+    installation = install()
+    plan_all(a_campaign_on(Channel.EMAIL, people))
+    with transaction() as session:
+        # By the database's clock: some are due now, the others in half an hour, and nobody is too late.
+        session.execute(text("UPDATE chunks SET due_at = clock_timestamp() + interval '30 minutes'"))
+        session.execute(text("UPDATE campaigns SET not_after = clock_timestamp() + interval '50 minutes'"))
+    make_due(now)
+    installation.start_worker()
+    installation.start(ODD, "beat", ODD_CLOCK_HOURS=hours)
+    until(lambda: open_messages() == people - now, seconds=60, what="an end of what is due")
+    rings = installation.log().count("Scheduler: Sending")
+    until(lambda: installation.log().count("Scheduler: Sending") > rings + 50, what="a few more rings")
+    assert sum(record_of(installation).values()) == now
+    with transaction() as session:
+        session.execute(text("UPDATE chunks SET due_at = clock_timestamp() WHERE state = 'ready'"))
+    rest()
     expect_everybody_once(installation, people)
-    assert "unregistered task" not in installation.log()
