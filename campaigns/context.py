@@ -1,9 +1,10 @@
 """What a template may say to one recipient: plain dictionaries, loaded for a whole window with four statements."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ FROM orders WHERE id = ANY(:ids)
 """)
 _NAMES = {"order_reference": "order"}
 _TICKETS = text("SELECT id, external_id AS reference, subject FROM tickets WHERE id = ANY(:ids)")
+_EVIDENCE = {"items": _ITEMS, "orders": _ORDERS, "tickets": _TICKETS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +56,44 @@ def contexts(
     recipients: Iterable[Recipient],
     now: datetime,
     shared: Mapping[str, Any] | None = None,
+    reads: Collection[str] | None = None,
 ) -> dict[UUID, dict[str, Any]]:
     """Return the variables of each message by its id; a constant number of statements, whatever the number.
 
-    `shared` is what `shared_words` returned, for whoever has it already.
+    `shared` is what `shared_words` returned, for whoever has it already. `reads` are the paths that the words read,
+    such as `items.lot`: evidence and links that none of them names are neither loaded nor there; without it all are.
     """
     window = list(recipients)
-    items = _by_id(session, _ITEMS, [i for r in window for i in r.evidence_items])
-    orders = _by_id(session, _ORDERS, [i for r in window for i in r.evidence_orders])
-    tickets = _by_id(session, _TICKETS, [i for r in window for i in r.evidence_tickets])
+    evidence: dict[str, tuple[dict[int, dict[str, Any]], attrgetter[Sequence[int]]]] = {}
+    for name, statement in _EVIDENCE.items():
+        if _is_read(name, reads):
+            ids_of = attrgetter(f"evidence_{name}")
+            evidence[name] = _by_id(session, statement, [i for r in window for i in ids_of(r)]), ids_of
     shared = shared_words(session, campaign) if shared is None else shared
     asked = asking.of_campaign(session, campaign)
-    links = Links(now)
-    return {
-        r.message_id: {
+    links = Links(now, reads)
+    made = {}
+    for r in window:
+        words = made[r.message_id] = {
             **shared,
             "customer": r.customer,
             "grade": r.grade,
-            "items": [items[i] for i in r.evidence_items if i in items],
-            "orders": [orders[i] for i in r.evidence_orders if i in orders],
-            "tickets": [tickets[i] for i in r.evidence_tickets if i in tickets],
-            "links": links.of(r.message_id) | (asked.links(r.message_id, links.end_at(r.message_id)) if asked else {}),
+            "links": links.of(r.message_id),
             "code": verification_code(r.message_id),
-            **({"survey": asked.words(r.customer["language"])} if asked else {}),
         }
-        for r in window
-    }
+        for name, (rows, ids_of) in evidence.items():
+            words[name] = [rows[i] for i in ids_of(r) if i in rows]
+        if asked:
+            words["links"] |= asked.links(r.message_id, links.end_at(r.message_id))
+            words["survey"] = asked.words(r.customer["language"])
+    return made
+
+
+def _is_read(name: str, reads: Collection[str] | None) -> bool:
+    """Whether words that read these paths read `name`, a part of it, or all that it is a part of."""
+    return reads is None or any(
+        f"{path}.".startswith(f"{name}.") or f"{name}.".startswith(f"{path}.") for path in reads
+    )
 
 
 def shared_words(session: Session, campaign: Campaign) -> dict[str, Any]:
@@ -96,22 +110,24 @@ class Links:
     is what the search of what a crash left open compares.
     """
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, reads: Collection[str] | None = None) -> None:
         self._now, self._ends_from_now = now, int((now + LINK_LIFETIME).timestamp())
         base = get_settings().public_url.rstrip("/")
-        self._unsubscribe, self._answer = f"{base}/unsubscribe/", f"{base}/answer/"
-        self._verify = f"{base}/verify"
-        self._sign_unsubscribe, self._sign_answer = LinkSigner("unsubscribe"), LinkSigner("answer")
+        self._same = {"verify": f"{base}/verify"}
+        self._signed = [
+            (name, f"{base}/{name}/", LinkSigner(name))
+            for name in ("unsubscribe", "answer")
+            if _is_read(f"links.{name}", reads)
+        ]
 
     def of(self, message_id: UUID) -> dict[str, str]:
         """Return the links of one message."""
         # In whole seconds, as a link holds them; a moment made for each of a million messages would cost more.
         ends = (message_id.int >> 80) // 1000 + _LIFETIME_SECONDS if message_id.version == 7 else self._ends_from_now
-        return {
-            "unsubscribe": self._unsubscribe + self._sign_unsubscribe(message_id, ends),
-            "answer": self._answer + self._sign_answer(message_id, ends),
-            "verify": self._verify,
-        }
+        found = dict(self._same)
+        for name, address, sign in self._signed:
+            found[name] = address + sign(message_id, ends)
+        return found
 
     def end_at(self, message_id: UUID) -> datetime:
         """Return when the links of a message end."""

@@ -42,6 +42,11 @@ class Sender:
         self._settings = settings
         self._compiled: dict[tuple[str, int], dict[str, CompiledContent]] = {}
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The variables that an envelope needs, whatever its words read."""
+        return frozenset({"links.unsubscribe"}) if self.channel is Channel.EMAIL else frozenset()
+
     def window(self, notice_class: NoticeClass | str) -> int:
         """Return how many messages of a class are gated and handed over at a time."""
         return window_of(self.provider, NoticeClass(notice_class))

@@ -66,6 +66,7 @@ class CompiledContent:
     content: Content
     parts: Mapping[str, LiquidTemplate]
     size: str | None = None  # of a postcard
+    reads: frozenset[str] = frozenset()  # the paths of `variables`, worked out once
 
     @property
     def is_fast(self) -> bool:
@@ -109,13 +110,14 @@ class CompiledContent:
 def compile_content(content: Content) -> CompiledContent:
     """Read a template version once; raises InvalidTemplate for anything that could never be sent."""
     compiled = CompiledContent(content, _parts(content), _size(content))
-    unknown = {path for path in compiled.variables() if path.split(".")[0] not in CONTEXT_NAMES}
+    reads = frozenset(compiled.variables())
+    unknown = {path for path in reads if path.split(".")[0] not in CONTEXT_NAMES}
     if unknown:
         raise InvalidTemplate(
             f"{content.name} uses {', '.join(sorted(unknown))}; there is only {', '.join(sorted(CONTEXT_NAMES))}.",
             where=content.name,
         )
-    return compiled
+    return replace(compiled, reads=reads)
 
 
 def _parts(content: Content) -> dict[str, LiquidTemplate]:
