@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import naive_stack, planning_cost
-from bench.sending_machine import Child, Machine, load, machine
+from bench.sending_machine import Child, Machine, load, machine, processor_seconds
 from bench.sending_rows import bare_connection, people, queue_messages, scope
 from outreach.vocabulary import Channel
 
@@ -122,10 +122,15 @@ class _Measured:
             self._scopes[number] = scope(number)
         queue_messages(channel, *self._scopes[number])
         self._machine.provider(f"reset?every={every}")
-        updates = _updates()
+        updates, (busy, passed) = _updates(), processor_seconds()
         found = _together([
             self._machine.start("bench.dispatch_worker", channel.value, **(settings or {})) for _ in range(workers)
         ])  # fmt: skip
+        now_busy, now_passed = processor_seconds()
+        if workers > 1:  # where this is nearly one, more workers need more processors
+            self.extra[f"{channel} {workers} workers, share of the processors in use"] = (now_busy - busy) / (
+                now_passed - passed
+            )
         accepted = sum(worker["outcomes"].get("accepted", 0) for worker in found)
         counted = self._machine.provider("counts")
         if (accepted, counted["messages"]) != (number, number):

@@ -144,3 +144,10 @@ def memory_megabytes(process: int | str = "self") -> float:
 def load() -> list[float]:
     """Return the machine's load averages."""
     return [round(value, 2) for value in os.getloadavg()]
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Return how long all processors together have worked, and how long they have existed, since the machine began."""
+    ticks = [int(value) for value in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+    idle = ticks[3] + ticks[4]  # the fourth is idle, the fifth waits for a disk
+    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK"), sum(ticks) / os.sysconf("SC_CLK_TCK")

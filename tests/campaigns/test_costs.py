@@ -111,9 +111,8 @@ def sequential_reads() -> int:
         return int(session.execute(counted).scalar_one())
 
 
-@pytest.mark.parametrize("messages_per_call", [1, 50])
 def test_the_plan_that_postgres_keeps_for_the_gate_holds_no_message_against_every_other(
-    database: str, sender: Sender, messages_per_call: int
+    database: str, sender: Sender
 ) -> None:
     """From its eleventh run on in one connection a statement has a plan that knows nothing of its values."""
     queue(12_000)  # with fewer chunks the planner expects more than one of these messages in one, and joins otherwise
@@ -127,19 +126,20 @@ def test_the_plan_that_postgres_keeps_for_the_gate_holds_no_message_against_ever
     def note(_connection: object, _cursor: object, statement: str, parameters: dict[str, Any], *_: object) -> None:
         asked.append((statement, parameters))
 
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        with transaction() as session:
-            judged = last_look.judge(
-                session, claim=claim, message_ids=message_ids, provider="sendgrid",
-                messages_per_call=messages_per_call, prices=[1], now=claim.now,
-            )  # fmt: skip
-            session.rollback()
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    assert len(judged) == 1_000
-    plan = kept_plan(database, *next(one for one in asked if "judged" in one[0]))
-    assert rows_looked_at(plan) <= 30 * 1_000
+    for messages_per_call in (1, 50):
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            with transaction() as session:
+                judged = last_look.judge(
+                    session, claim=claim, message_ids=message_ids, provider="sendgrid",
+                    messages_per_call=messages_per_call, prices=[1], now=claim.now,
+                )  # fmt: skip
+                session.rollback()
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert len(judged) == 1_000
+        plan = kept_plan(database, *next(one for one in reversed(asked) if "judged" in one[0]))
+        assert rows_looked_at(plan) <= 30 * 1_000
 
 
 def kept_plan(url: str, statement: str, parameters: dict[str, Any]) -> dict[str, Any]:
