@@ -199,10 +199,8 @@ def test_under_the_supervisor_a_full_redis_delays_and_loses_nothing(
         ring(3)
         # A worker that starts now cannot write its bindings and ends: the supervisor tries again, with longer pauses.
         os.kill(supervisor._running[0].process.pid, signal.SIGKILL)
-        full_until = time.monotonic() + 15
-        tended(lambda: time.monotonic() > full_until, 30, "the time")
-        ended = sum("worker ended" in line for line in said)
-        assert ended >= 2
+        ended = 2
+        tended(lambda: sum("worker ended" in line for line in said) >= ended, 60, "the end of a worker started meanwhile")
         client.config_set("maxmemory", 0)
         client.close()
         some_late = time.monotonic()

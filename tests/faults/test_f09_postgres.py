@@ -66,7 +66,7 @@ def deliveries() -> int:
 
 @pytest.mark.faults
 def test_cut_connections_lose_nothing(database: str, install: Install) -> None:
-    installation = install(SLOW)
+    installation = install({"sendgrid": {"latency_ms": 500}})  # long enough for some cuts before all are told
     installation.start_api()
     a_campaign_on(Channel.EMAIL, PEOPLE)
     crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
