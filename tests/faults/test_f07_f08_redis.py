@@ -200,7 +200,7 @@ def test_under_the_supervisor_a_full_redis_delays_and_loses_nothing(
         # A worker that starts now cannot write its bindings and ends: the supervisor tries again, with longer pauses.
         os.kill(supervisor._running[0].process.pid, signal.SIGKILL)
         ended = 2
-        tended(lambda: sum("worker ended" in line for line in said) >= ended, 60, "the end of a worker started meanwhile")
+        tended(lambda: sum("worker ended" in line for line in said) >= ended, 60, "the end of a new worker")
         client.config_set("maxmemory", 0)
         client.close()
         some_late = time.monotonic()
