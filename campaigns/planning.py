@@ -25,6 +25,8 @@ from outreach.barred_addresses import ADDRESS_OF
 from outreach.models import Campaign
 from outreach.vocabulary import CampaignKind
 
+LOCK = 7320  # with a campaign's id; with 0 it is the sweep's. Segments use 7310 to 7312
+
 CHUNK_SIZE = 1000
 SLICE = 50_000
 FIRST_SLICE = 10_000  # smaller, so that the first are told while the others are planned
@@ -54,8 +56,8 @@ _ENDS = "SELECT count(*) AS found, min(customer_id) - 1 AS after, max(customer_i
 # For this transaction: the plan that the server keeps after some slices was made when the tables were empty, so that
 # each slice gets its own; the rows of a slice stay in memory, where a server is set up with less; and to compile so
 # long a statement takes longer than it can save.
-_ALONE = text("""
-SELECT pg_advisory_xact_lock(7320, :campaign_id),
+_ALONE = text(f"""
+SELECT pg_advisory_xact_lock({LOCK}, :campaign_id),
        set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
        set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')) / 1024, 32768) || 'kB', true)
 """)

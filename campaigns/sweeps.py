@@ -15,8 +15,6 @@ from outreach.vocabulary import CampaignKind, CampaignState
 
 log = structlog.get_logger()
 
-_LOCK = 7320  # segments use 7310 to 7312
-
 _NEWEST_CHANGE = text("SELECT coalesce(max(id), 0) FROM audience_changes WHERE segment_id = :segment_id")
 
 # A mail server reports only failures: silence for this long counts as delivered.
@@ -107,5 +105,5 @@ def _due(session: Session, campaign: Campaign, newest_change: int, now: datetime
 
 
 def _ours(session: Session) -> bool:
-    locked = session.execute(text("SELECT pg_try_advisory_xact_lock(:lock, 0)"), {"lock": _LOCK}).scalar_one()
+    locked = session.execute(text("SELECT pg_try_advisory_xact_lock(:lock, 0)"), {"lock": planning.LOCK}).scalar_one()
     return bool(locked)
