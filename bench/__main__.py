@@ -10,6 +10,8 @@ from typing import Any
 
 _NOT_BENCHES = {
     "sink",
+    "smtp_sink",
+    "post_office_stack",
     "sending_machine",
     "sending_rows",
     "naive_stack",

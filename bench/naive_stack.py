@@ -74,8 +74,8 @@ def _engine() -> Any:
     return create_engine(database_url(), pool_size=2)
 
 
-@lru_cache
-def _words() -> dict[str, jinja2.Template]:
+def words_in(dialect: dict[str, str]) -> dict[str, str]:
+    """Return the words of the product (`subject`, `text`, `html`, `sms`) for an engine that writes them like this."""
     email = default_templates()["problem-known", Channel.EMAIL]
     sms = default_templates()["problem-known", Channel.SMS]
     page = page_of(email.body, "naive")
@@ -85,10 +85,15 @@ def _words() -> dict[str, jinja2.Template]:
         "html": in_layout(page.html, page.preheader, "en"),
         "sms": sms.body,
     }
+    for liquid, other in dialect.items():
+        sources = {name: source.replace(liquid, other) for name, source in sources.items()}
+    return sources
+
+
+@lru_cache
+def _words() -> dict[str, jinja2.Template]:
     made = {}
-    for name, source in sources.items():
-        for liquid, jinja in _DIALECT.items():
-            source = source.replace(liquid, jinja)
+    for name, source in words_in(_DIALECT).items():
         environment = jinja2.Environment(autoescape=name == "html")
         environment.filters["newline_to_br"] = lambda value: value.replace("\n", "<br />\n")
         made[name] = environment.from_string(source)

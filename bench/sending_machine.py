@@ -50,19 +50,28 @@ class Machine:
 
     def start(self, module: str, *arguments: str, **environment: str) -> "Child":
         """Start one of our modules as a child process that says `ready` and waits for a line."""
-        return Child(self.home, module, *arguments, **environment)
+        return Child(self.home, module, *arguments, environment=environment)
+
+    def start_elsewhere(self, python: str, module: str, *arguments: str, question: dict[str, Any]) -> "Child":
+        """Start one of our modules under another Python; it reads `question` before it says `ready`."""
+        return Child(self.home, module, *arguments, python=python, question=question)
 
 
 class Child:
     """A child process that prints JSON lines; `go` lets it begin, `result` is its last line."""
 
-    def __init__(self, home: Path, module: str, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, home: Path, module: str, *arguments: str, python: str = sys.executable,
+        question: dict[str, Any] | None = None, environment: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
         with (home / "children.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], cwd=ROOT, env={**os.environ, **environment},
+                [python, "-m", module, *arguments], cwd=ROOT, env={**os.environ, **(environment or {})},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         self._log = home / "children.log"
+        if question is not None:
+            self._say(json.dumps(question))
         self.read()
 
     def read(self) -> dict[str, Any]:
@@ -76,8 +85,11 @@ class Child:
 
     def go(self) -> None:
         """Let it begin."""
+        self._say("go")
+
+    def _say(self, line: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
