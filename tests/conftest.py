@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import hypothesis
 import psycopg
 import pytest
 import urllib3
+from fastapi import FastAPI
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
@@ -166,12 +168,23 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
-@pytest.fixture
-def api_server(database: str, stage: Stage) -> Iterator[ApiServer]:
-    """The API as it runs in production, on the test's own database."""
+@lru_cache
+def _built_for(public_url: str) -> FastAPI:
     from app.main import create_app
 
-    with stage.showing(create_app()) as url, urllib3.PoolManager(timeout=20) as pool:
+    return create_app()
+
+
+@pytest.fixture
+def application() -> FastAPI:
+    """The API as it runs in production; to build it takes a second, and it keeps nothing of a test."""
+    return _built_for(get_settings().public_url)
+
+
+@pytest.fixture
+def api_server(database: str, stage: Stage, application: FastAPI) -> Iterator[ApiServer]:
+    """The API on the test's own database."""
+    with stage.showing(application) as url, urllib3.PoolManager(timeout=20) as pool:
         yield ApiServer(url, pool)
 
 

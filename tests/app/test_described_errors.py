@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from app.error_shape import ERRORS, ErrorOut
-from app.main import create_app
 
 
-def test_every_described_route_tells_of_its_errors_in_our_shape() -> None:
-    description = create_app().openapi()
+def test_every_described_route_tells_of_its_errors_in_our_shape(application: FastAPI) -> None:
+    description = application.openapi()
     shape = {"$ref": "#/components/schemas/ErrorOut"}
     seen = 0
     for path, methods in description["paths"].items():

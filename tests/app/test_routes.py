@@ -12,7 +12,6 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import func, select, text
 from starlette.routing import Mount
 
-from app.main import create_app
 from outreach import clock, operators, problem_verbs, security
 from outreach.db import transaction
 from outreach.doors import SAFE_METHODS, Public, Requirement
@@ -67,8 +66,8 @@ def seed() -> str:
     return password
 
 
-def test_every_route_declares_one_permission_or_one_public_reason() -> None:
-    routes = list(walk(create_app()))
+def test_every_route_declares_one_permission_or_one_public_reason(application: FastAPI) -> None:
+    routes = list(walk(application))
     assert len(routes) > 25
     for _, context in routes:
         door = door_of(context)
@@ -76,18 +75,18 @@ def test_every_route_declares_one_permission_or_one_public_reason() -> None:
             assert len(door.reason) > 15, f"{context.path} does not say why it needs no login"
 
 
-def test_what_changes_something_needs_more_than_a_permission_to_read() -> None:
+def test_what_changes_something_needs_more_than_a_permission_to_read(application: FastAPI) -> None:
     # Questions whose rule is too long for an address are asked by POST; they change nothing.
     questions = ("/sentence", "/preview", "/explain", "/discover", "/plan")
-    for method, context in walk(create_app()):
+    for method, context in walk(application):
         door = door_of(context)
         if isinstance(door, Requirement) and door.permission.endswith(".read") and method not in SAFE_METHODS:
             assert path_of(context).endswith(questions), f"{method} {context.path} needs only {door.permission}"
 
 
-def test_nobody_comes_in_without_a_login(api_server: Any) -> None:
+def test_nobody_comes_in_without_a_login(api_server: Any, application: FastAPI) -> None:
     seed()
-    for method, context in walk(create_app()):
+    for method, context in walk(application):
         if isinstance(door_of(context), Requirement):
             answer = api_server.ask(method, path_of(context), None if method in SAFE_METHODS else {})
             assert (answer.status, answer.json()["error"]) == (401, "not_authenticated"), f"{method} {context.path}"
@@ -95,11 +94,13 @@ def test_nobody_comes_in_without_a_login(api_server: Any) -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_each_role_opens_the_doors_of_its_permissions_and_no_others(api_server: Any, role: Role) -> None:
+def test_each_role_opens_the_doors_of_its_permissions_and_no_others(
+    api_server: Any, application: FastAPI, role: Role
+) -> None:
     seed()
     key = api_server.key(*permissions_of(role))
     tried = {True: 0, False: 0}
-    for method, context in walk(create_app()):
+    for method, context in walk(application):
         door = door_of(context)
         if not isinstance(door, Requirement) or (method, context.path) == ("DELETE", "/api/session"):
             continue
@@ -115,13 +116,13 @@ def test_each_role_opens_the_doors_of_its_permissions_and_no_others(api_server: 
     assert tried[False] or role is Role.ADMIN
 
 
-def test_no_unsafe_route_is_opened_by_a_cookie_alone(api_server: Any) -> None:
+def test_no_unsafe_route_is_opened_by_a_cookie_alone(api_server: Any, application: FastAPI) -> None:
     password = seed()
     answer = api_server.ask("POST", "/api/session", {"email": "anna@example.com", "password": password})
     browser = {"cookie": answer.headers["Set-Cookie"].partition(";")[0]}
     csrf = answer.json()["csrf_token"]
     guarded = 0
-    for method, context in walk(create_app()):
+    for method, context in walk(application):
         if method in SAFE_METHODS or not isinstance(door_of(context), Requirement):
             continue
         path = path_of(context)
@@ -144,12 +145,12 @@ def entries_of(actor: Actor) -> int:
         return session.scalar(select(func.count()).where(AuditEntry.actor == actor.name)) or 0
 
 
-def test_get_routes_change_nothing(api_server: Any) -> None:
+def test_get_routes_change_nothing(api_server: Any, application: FastAPI) -> None:
     seed()
     key = api_server.key(*Permission)
     api_server.ask("GET", "/api/session", authorization=key)  # from now on the time of last use is fresh
     before = snapshot()
-    for method, context in walk(create_app()):
+    for method, context in walk(application):
         if method in SAFE_METHODS:
             answer = api_server.ask(method, path_of(context), authorization=key)
             assert answer.status < 500 or context.path == "/ready", f"{context.path}: {answer.data!r}"
