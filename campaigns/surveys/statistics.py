@@ -6,12 +6,11 @@ Wilson 1927 for shares; the margin of NPS from the variance of its three classes
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from outreach.vocabulary import SurveyKind
 
-Z = float(norm.ppf(0.975))
+Z = NormalDist().inv_cdf(0.975)
 PROMOTERS_FROM, DETRACTORS_TO = 9, 6
 SATISFIED_FROM, EASY_FROM = 4, 5
 
