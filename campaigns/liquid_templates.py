@@ -14,6 +14,7 @@ from liquid import BoundTemplate, Environment, StrictDefaultUndefined
 from liquid.exceptions import LiquidError, UndefinedError
 
 from campaigns.liquid_fast import UNUSUAL, FastText, fast_text
+from campaigns.qr_codes import qr_code
 from outreach.errors import InvalidTemplate
 
 MAX_SOURCE_CHARACTERS = 50_000
@@ -68,6 +69,8 @@ _FILTERS = frozenset(
         "where",
     ]
 )
+# Mail programs leave an SVG out, text has no pictures: only what is printed can use these.
+_PAPER_FILTERS = {"qr_code": qr_code}
 _KEY = re.compile(r"[A-Za-z_][\w-]*")
 
 
@@ -87,26 +90,41 @@ def _environment(*, autoescape: bool) -> Environment:
 
 _HTML = _environment(autoescape=True)
 _PLAIN = _environment(autoescape=False)
+_PAPER = _environment(autoescape=True)
+_PAPER.filters |= _PAPER_FILTERS
+
+
+def _environment_for(*, html: bool, paper: bool) -> Environment:
+    if paper:
+        return _PAPER
+    return _HTML if html else _PLAIN
 
 
 class LiquidTemplate:
-    """One parsed text; `name` is what an operator calls it, for messages."""
+    """One parsed text; `name` is what an operator calls it, for messages; `paper` is HTML that is printed."""
 
-    def __init__(self, source: str, name: str, *, html: bool) -> None:
+    def __init__(self, source: str, name: str, *, html: bool, paper: bool = False) -> None:
         if len(source) > MAX_SOURCE_CHARACTERS:
             raise InvalidTemplate(
                 f"{name} is longer than {MAX_SOURCE_CHARACTERS:,} characters: shorten it.", where=name
             )
         self.name = name
         try:
-            self._template: BoundTemplate = (_HTML if html else _PLAIN).from_string(source)
+            self._template: BoundTemplate = _environment_for(html=html, paper=paper).from_string(source)
         except (LiquidError, RecursionError) as error:
             raise InvalidTemplate(f"{name} cannot be read: {_words(error)}", where=name) from error
         # python-liquid notices an unknown filter only when it renders; an author wants to know now.
-        unknown = set(self._template.analyze(include_partials=False).filters) - _FILTERS
-        if unknown:
+        used = set(self._template.analyze(include_partials=False).filters)
+        if not paper and (for_paper := used & _PAPER_FILTERS.keys()):
             raise InvalidTemplate(
-                f"{name} uses the filter {', '.join(sorted(unknown))}; there is only {', '.join(sorted(_FILTERS))}.",
+                f"{name} uses the filter {', '.join(sorted(for_paper))}, which is for postcards only: "
+                "write the link itself, {{ links.answer }}.",
+                where=name,
+            )
+        allowed = _FILTERS | _PAPER_FILTERS.keys() if paper else _FILTERS
+        if unknown := used - allowed:
+            raise InvalidTemplate(
+                f"{name} uses the filter {', '.join(sorted(unknown))}; there is only {', '.join(sorted(allowed))}.",
                 where=name,
             )
         self._fast: FastText | None = fast_text(self._template, html=html)

@@ -71,7 +71,8 @@ WHERE m.id = ANY(:ids) AND m.send_state = 'queued'
 
 _BAR = text("""
 INSERT INTO suppressions (channel, address, reason, source, created_at)
-SELECT m.channel, m.address, 'opted_out_at_provider', m.provider, :now FROM messages m WHERE m.id = ANY(:ids)
+SELECT m.channel, m.address, said.reason, m.provider, :now
+FROM unnest(cast(:ids AS uuid[]), cast(:reasons AS text[])) AS said(id, reason) JOIN messages m USING (id)
 ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 """)
 
@@ -92,8 +93,9 @@ def record(
     if not receipts:
         return Counter()
     written = session.execute(_RECORD, _parameters(receipts, attempts)).all()
-    if opted_out := [r.message_id for r in receipts if r.opted_out]:
-        session.execute(_BAR, {"ids": opted_out, "now": clock.now(session)})
+    if barred := {r.message_id: r.bars.value for r in receipts if r.bars}:
+        bans = {"ids": list(barred), "reasons": list(barred.values()), "now": clock.now(session)}
+        session.execute(_BAR, bans)
     if ids := [message_id for row in written for message_id in row.refused or ()]:
         _try_again(session, ids, [r for r in receipts if r.outcome is Outcome.REFUSED], claim_tries, probes=probes)
     outcomes = Counter({row.outcome: row.number for row in written})

@@ -171,7 +171,7 @@ def _postcard_parts(content: Content) -> dict[str, LiquidTemplate]:
     parts = {}
     for part, (side, source) in sides.items():
         _refuse_active_html(source, f"{content.name} ({side})")
-        parts[part] = LiquidTemplate(source, f"{content.name} ({side})", html=True)
+        parts[part] = LiquidTemplate(source, f"{content.name} ({side})", html=True, paper=True)
     return parts
 
 

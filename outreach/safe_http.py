@@ -23,6 +23,8 @@ from outreach.errors import InvalidInput, TooLarge, Unavailable
 LARGEST_ANSWER = 1024 * 1024
 TIMEOUT_SECONDS = 15.0
 DEFAULT_PORTS = frozenset({443})
+# There is no such name, or none with an address (RFC 3493, 6.1; the second is glibc's). All else may pass.
+_NOBODYS = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 Resolver = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,6 +55,10 @@ class Target:
     address: str
 
 
+class NoSuchName(Unavailable):
+    """The name servers know no such host; it may exist later, so that what is under way is tried again."""
+
+
 def resolve_host(host: str, port: int) -> list[str]:
     """Return every IP address of the name, as the operating system resolves it."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -66,7 +72,7 @@ def check_url(
     ports: Collection[int] = DEFAULT_PORTS,
     resolve: Resolver = resolve_host,
 ) -> Target:
-    """Return where to connect, or raise `InvalidInput` (never allowed) or `Unavailable` (no such name now).
+    """Return where to connect; raises `InvalidInput` (never allowed), `NoSuchName`, or `Unavailable` (no name server).
 
     `allow` holds origins such as `http://127.0.0.1:8322` that may be reached whatever they resolve to.
     """
@@ -93,6 +99,29 @@ def check_url(
         raise InvalidInput(f"{host} points to {hidden[0]}, which is not on the public internet.", where="url")
     path = parts.path or "/"
     return Target(parts.scheme, host, port, f"{path}?{parts.query}" if parts.query else path, addresses[0])
+
+
+def check_typed_url(
+    url: str,
+    *,
+    where: str,
+    allow: Collection[str] = (),
+    ports: Collection[int] = DEFAULT_PORTS,
+    resolve: Resolver = resolve_host,
+) -> None:
+    """Check an address that somebody is just typing in, in the field `where`: for them a wrong name is `InvalidInput`.
+
+    A name server that does not answer is not their mistake: that raises `Unavailable`.
+    """
+    try:
+        check_url(url, allow=allow, ports=ports, resolve=resolve)
+    except NoSuchName as error:
+        said = f"{error.message} Check how it is written; a name of your own network must be known to our name server."
+        raise InvalidInput(said, where=where) from None
+    except InvalidInput as error:
+        raise InvalidInput(error.message, where=where) from None
+    except Unavailable as error:
+        raise Unavailable(f"{error.message} Nothing was saved: try again in a minute.", where=where) from None
 
 
 def is_public(address: str) -> bool:
@@ -153,12 +182,17 @@ def request(
 
 
 def _resolve(host: str, port: int, resolve: Resolver) -> list[str]:
+    nobody = NoSuchName(f"The name {host} does not resolve: no such host is known.", where="url")
     try:
         addresses = resolve(host, port)
-    except (OSError, UnicodeError):
-        addresses = []
+    except UnicodeError:  # a part of it is empty, or longer than 63 letters
+        raise nobody from None
+    except OSError as error:
+        if isinstance(error, socket.gaierror) and error.errno in _NOBODYS:
+            raise nobody from None
+        raise Unavailable(f"The name {host} does not resolve: no name server answers.", where="url") from None
     if not addresses:
-        raise Unavailable(f"The name {host} does not resolve.", where="url")
+        raise nobody
     return addresses
 
 

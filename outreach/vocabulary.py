@@ -213,6 +213,7 @@ class SuppressionReason(StrEnum):
     STOP = "stop"
     UNSUBSCRIBED = "unsubscribed"
     HARD_BOUNCE = "hard_bounce"
+    UNUSABLE_NUMBER = "unusable_number"  # no number, nobody's, or of a telephone that takes no texts
     SOFT_BOUNCES = "soft_bounces"  # so many in a row that the address is as good as dead
     COMPLAINT = "complaint"
     OPTED_OUT_AT_PROVIDER = "opted_out_at_provider"

@@ -47,7 +47,7 @@ SELECT id FROM operator_answers WHERE state = 'unknown' AND due_at <= :wall ORDE
 _FOR_A_PERSON = text("UPDATE responses SET handled_at = NULL, handled_by = NULL WHERE id = :id")
 _BAR = text("""
 INSERT INTO suppressions (channel, address, reason, source, created_at)
-VALUES (:channel, :address, 'opted_out_at_provider', :source, :now)
+VALUES (:channel, :address, :reason, :source, :now)
 ON CONFLICT (channel, address) WHERE lifted_at IS NULL DO NOTHING
 """)
 
@@ -154,10 +154,9 @@ def _write_down(call: _Call, provider: str, receipt: Receipt) -> None:
             return  # settled by evidence meanwhile
         now = clock.now(session)
         row.provider_id, row.detail = receipt.provider_id or row.provider_id, receipt.detail
-        if receipt.opted_out:
-            session.execute(
-                _BAR, {"channel": row.channel.value, "address": row.address, "source": provider, "now": now}
-            )
+        if receipt.bars:
+            ban = {"channel": row.channel.value, "address": row.address, "source": provider, "now": now}
+            session.execute(_BAR, ban | {"reason": receipt.bars.value})
         if receipt.outcome is Outcome.ACCEPTED:
             row.state, row.sent_at = SendState.ACCEPTED, now
         elif receipt.outcome is Outcome.REJECTED or row.tries >= MOST_TRIES:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from outreach.db import transaction
 from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import Connector
-from outreach.safe_http import check_url
+from outreach.safe_http import check_typed_url
 from outreach.sealing import seal, unseal
 from outreach.settings import get_settings
 from webhooks.desks import (
@@ -162,7 +162,10 @@ def row_of(session: Session, desk: Desk, *, lock: bool = False) -> Connector:
 
 
 def create(session: Session, *, key: str, kind: str, name: str, now: datetime, **given: Any) -> Connector:
-    """Connect a desk; raises `InvalidInput` for what cannot work and `Conflict` when the key is taken."""
+    """Connect a desk; raises `InvalidInput` for what cannot work and `Conflict` when the key is taken.
+
+    `Unavailable` only when no name server answers for the host of its address.
+    """
     if session.scalar(select(Connector.id).where(Connector.key == key)) is not None or key in _of_settings():
         raise Conflict(f"There is a desk {key!r} already; change it, or choose another key.")
     row = Connector(key=key, kind=kind, name=name, mapping={}, options={}, created_at=now)
@@ -181,7 +184,7 @@ def change(row: Connector, **given: Any) -> None:
     if "mapping" in given:
         mapping_from_json(kind.adapter.Mapping, given["mapping"])
     if given.get("base_url"):
-        check_url(given["base_url"], allow=allowed_origins(given["base_url"]))
+        check_typed_url(given["base_url"], where="base_url", allow=allowed_origins(given["base_url"]))
     if "webhook_secrets" in given:
         kept = [checked_secret(one, "webhook_secrets") for one in given.pop("webhook_secrets")]
         row.webhook_secrets = seal(orjson.dumps(kept).decode()) if kept else None

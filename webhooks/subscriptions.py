@@ -12,11 +12,11 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from outreach import audit
-from outreach.errors import Conflict, InvalidInput, NotFound, Unavailable
+from outreach.errors import Conflict, InvalidInput, NotFound
 from outreach.models import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.permissions import Actor
 from outreach.queue import wake
-from outreach.safe_http import check_url
+from outreach.safe_http import check_typed_url
 from outreach.security import derived_keys
 from outreach.settings import get_settings
 from outreach.vocabulary import OutgoingState
@@ -58,10 +58,7 @@ def subscribe(
     Raises `InvalidInput` for an unknown event and for an address that is not on the public internet.
     """
     wanted = _checked_events(events)
-    try:
-        check_url(url, allow=allowed_origins())
-    except Unavailable as error:  # a name that nobody knows is a mistake of whoever typed it
-        raise InvalidInput(f"{error.message} Check how it is written.", where="url") from None
+    check_typed_url(url, where="url", allow=allowed_origins())
     if (session.scalar(text("SELECT count(*) FROM subscribers")) or 0) >= MOST_SUBSCRIBERS:
         raise Conflict(f"There are {MOST_SUBSCRIBERS} subscribers already; remove one first.")
     row = Subscriber(name=name, url=url, events=wanted, created_by=actor.name, created_at=now)

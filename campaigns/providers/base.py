@@ -14,7 +14,7 @@ from uuid import UUID
 
 from campaigns.classes import POLICIES, WhenUnknown
 from outreach.errors import InvalidInput
-from outreach.vocabulary import Channel, NoticeClass
+from outreach.vocabulary import Channel, NoticeClass, SuppressionReason
 
 
 class Outcome(StrEnum):
@@ -48,7 +48,8 @@ class Receipt:
     """What happened to one message.
 
     `retry_after_seconds` is the shortest wait before trying again, where the provider named one.
-    `opted_out` says that the provider holds a standing opt-out: bar the address.
+    `bars` says that writing to this address again is pointless, and why: bar it. Only ever what is said of the address,
+    never of our account or sender.
     `call` numbers the HTTP calls of one `send`: messages with the same number shared one acceptance;
     none: no call was made for it. `detail` is safe to store and to show: no secrets, no addresses.
     """
@@ -59,7 +60,7 @@ class Receipt:
     status_code: int | None = None
     detail: str | None = None
     retry_after_seconds: float | None = None
-    opted_out: bool = False
+    bars: SuppressionReason | None = None
     call: int | None = None
 
 

@@ -32,7 +32,7 @@ from campaigns.providers.transport import (
     problems_with_url,
     safe_detail,
 )
-from outreach.vocabulary import Channel
+from outreach.vocabulary import Channel, SuppressionReason
 
 SETTINGS_RETRY_SECONDS = 300.0
 MAX_LOOK_UP_MESSAGES = 500
@@ -54,7 +54,14 @@ OUTCOME_OF_ERROR: dict[int, Outcome] = {
     30005: Outcome.REJECTED,  # unknown handset
     30006: Outcome.REJECTED,  # landline
 }
-OPTED_OUT = 21610
+# Those that are about the number, whoever writes to it; `webhooks/providers/twilio.py` has them for callbacks.
+BARRING_ERRORS: dict[int, SuppressionReason] = {
+    21211: SuppressionReason.UNUSABLE_NUMBER,
+    21610: SuppressionReason.OPTED_OUT_AT_PROVIDER,
+    21614: SuppressionReason.UNUSABLE_NUMBER,
+    30005: SuppressionReason.UNUSABLE_NUMBER,
+    30006: SuppressionReason.UNUSABLE_NUMBER,
+}
 # Trouble of ours that the next message would meet as well.
 _HOLDS_FOR_ALL = frozenset({20003, 20429, 21606, 21611, 30001})
 
@@ -244,7 +251,8 @@ def _classified(
         status_code=status,
         detail=safe_detail(f"{shown or status}: {words}"),
         retry_after_seconds=wait,
-        opted_out=code == OPTED_OUT,
+        # Only with a refusal of this very message: a code that comes with trouble at Twilio proves nothing.
+        bars=BARRING_ERRORS.get(code or 0) if outcome is Outcome.REJECTED else None,
         call=call,
     )
     if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or code in _HOLDS_FOR_ALL):

@@ -100,25 +100,24 @@ def test_the_words_that_we_come_with_fit_and_the_address_lies_over_the_back() ->
 
 @drawn
 @pytest.mark.parametrize("key", KEYS)
-def test_the_code_and_the_link_are_seen_however_long_the_words_are(key: str) -> None:
+def test_the_code_and_the_words_beside_the_picture_are_seen_however_long_the_others_are(key: str) -> None:
     context = example_context()
     long = "A word or two about what to do meanwhile. " * 10
     context["problem"] |= {"summary": long, "workaround": long, "fix": long}
-    context["links"]["answer"] = f"https://care.example.com/answer/{'aB3' * 20}"
     context["code"] = "7Q4K-9DM2-XW3B"
     back = compile_content(default_templates()[key, Channel.POSTCARD]).render(context).back or ""
     with pypdfium2.PdfDocument(draw(Side(back, "4x6")).pdf) as document:
         words = document[0].get_textpage()
         place = {}
-        for name, said, last in (("link", "https://care.example.com/answer", 90), ("code", "Really from us", 0)):
+        for said in ("Scan to tell us", "Really from us"):
             found = words.search(said).get_next()
             assert found is not None, said
-            index = found[0]
-            letters = [words.get_charbox(index + n) for n in range(last + 1)]
-            place[name] = (min(box[1] for box in letters) / 72, max(box[3] for box in letters) / 72)
+            letters = [words.get_charbox(found[0] + n) for n in range(len(said))]
+            place[said] = (min(box[1] for box in letters) / 72, max(box[3] for box in letters) / 72)
     # In inches from the lower edge, the bleed of an eighth included; each inside of the box that clips it.
-    assert place["link"][0] >= 4.25 - (1.6 + 2.05)
-    assert 4.25 - (3.68 + 0.4) <= place["code"][0] < place["code"][1] <= place["link"][0]
+    scan, code = place.values()
+    assert 4.25 - (2.5 + 1.2) <= scan[0] < scan[1] <= 4.25 - 2.5
+    assert 4.25 - (3.72 + 0.36) <= code[0] < code[1] <= 4.25 - 3.72
 
 
 @drawn

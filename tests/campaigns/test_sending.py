@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from campaigns import ledger
+from campaigns import ledger, suppressions
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import sender_for
 from campaigns.fallbacks import fall_back
-from campaigns.lifecycle import find
+from campaigns.lifecycle import find, open_campaign
+from campaigns.playbooks import STANDARD_LADDER
 from campaigns.sweeps import plan_all
 from outreach import clock
 from outreach.db import transaction
-from outreach.vocabulary import Channel
+from outreach.models import Campaign, Suppression
+from outreach.vocabulary import CampaignKind, Channel, NoticeClass, SuppressionReason
 from tests.installation import Installation
 from tests.people import a_campaign
 from webhooks.tasks import apply_inbox
@@ -65,6 +67,58 @@ def test_everybody_is_told_once_on_the_first_channel_that_works(installation: In
     assert channels == {"email": 51, "sms": 3, "postcard": 4}
     counts = installation.sandbox("counts")
     assert counts["duplicates"] in (0, [])
+
+
+@pytest.mark.parametrize(("last", "code"), [("0002", "21211"), ("0007", "21614")])
+def test_a_number_that_twilio_refuses_for_good_is_barred_until_the_ban_is_lifted(
+    installation: Installation, last: str, code: str
+) -> None:
+    """The sandbox refuses numbers that end in 0002 with 21211, in 0007 with 21614."""
+    number = f"+1202555{last}"
+    with transaction() as session:
+        first = a_campaign(session, 10, clock.now(session)).id
+        session.execute(text("UPDATE customers SET phone = :number WHERE external_id = 'c-10'"), {"number": number})
+    plan_all(first)
+    send_everything(installation)
+    assert messages_of_c10(first) == [("sms", "rejected"), ("postcard", "accepted")]
+    with transaction() as session:
+        ban = session.scalars(select(Suppression)).one()
+        assert (ban.channel, ban.address, ban.source) == (Channel.SMS, number, "twilio")
+        assert ban.reason is SuppressionReason.UNUSABLE_NUMBER
+        detail = session.scalar(text("SELECT delivery_detail FROM messages WHERE address = :at"), {"at": number})
+        assert detail.startswith(code)
+        barred, _ = suppressions.listed(session, reason=SuppressionReason.UNUSABLE_NUMBER)
+        assert [row.address for row in barred] == [number]
+
+    second = another_campaign(first)
+    assert messages_of_c10(second) == [("postcard", "queued")]
+    with transaction() as session:
+        suppressions.lift(session, suppression_id=ban.id, why="a new contract", actor="ann", now=clock.now(session))
+    assert messages_of_c10(another_campaign(first)) == [("sms", "queued")]
+
+
+def another_campaign(like: int) -> int:
+    """Plan a campaign to the same people, and return its id."""
+    with transaction() as session:
+        now, before = clock.now(session), session.get_one(Campaign, like)
+        campaign_id = open_campaign(
+            session, name="Again", kind=CampaignKind.UPDATE, notice_class=NoticeClass.SAFETY,
+            template_key="problem-update", ladder=STANDARD_LADDER, segment_id=before.segment_id,
+            problem_id=before.problem_id, author="test", approved=True, now=now,
+        ).id  # fmt: skip
+    plan_all(campaign_id)
+    return campaign_id
+
+
+def messages_of_c10(campaign_id: int) -> list[tuple[str, str]]:
+    """What one customer was sent, by channel and state."""
+    with transaction() as session:
+        rows = session.execute(
+            text("""SELECT m.channel, m.send_state FROM messages m JOIN customers k ON k.id = m.customer_id
+                    WHERE k.external_id = 'c-10' AND m.campaign_id = :id ORDER BY m.id"""),
+            {"id": campaign_id},
+        )
+        return [(row.channel, row.send_state) for row in rows]
 
 
 def test_planning_again_adds_nothing_and_a_late_joiner_is_told_alone(installation: Installation) -> None:

@@ -1,8 +1,9 @@
 import contextlib
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outreach.errors import InvalidInput, TooLarge, Unavailable
-from outreach.safe_http import check_url, is_public, request
+from outreach.safe_http import NoSuchName, check_typed_url, check_url, is_public, request
 
 
 class Server:
@@ -167,6 +168,49 @@ def test_a_name_that_does_not_resolve_may_resolve_later() -> None:
         check_url("https://shop.example/", resolve=fails)
     with pytest.raises(Unavailable, match="does not resolve"):
         check_url("https://shop.example/", resolve=lambda host, port: [])
+
+
+def failing(error: OSError | UnicodeError) -> Callable[[str, int], list[str]]:
+    """A name server that answers so."""
+
+    def resolve(host: str, port: int) -> list[str]:
+        raise error
+
+    return resolve
+
+
+NOBODY = [socket.gaierror(socket.EAI_NONAME, "not known"), UnicodeError("label empty or too long")]
+PASSING = [
+    socket.gaierror(socket.EAI_AGAIN, "again"),
+    socket.gaierror(socket.EAI_FAIL, "failed"),
+    OSError("no network"),
+]
+
+
+@pytest.mark.parametrize("error", NOBODY, ids=repr)
+def test_a_name_that_nobody_has_is_the_mistake_of_whoever_types_it_and_waited_for_later(
+    error: OSError | UnicodeError,
+) -> None:
+    with pytest.raises(InvalidInput, match=r"shop\.example does not resolve.* Check how it is written") as refused:
+        check_typed_url("https://shop.example/", where="base_url", resolve=failing(error))
+    assert refused.value.where == "base_url"
+    with pytest.raises(NoSuchName):
+        check_url("https://shop.example/", resolve=failing(error))
+    with pytest.raises(Unavailable):
+        request("GET", "https://shop.example/", resolve=failing(error))
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_a_name_server_that_does_not_answer_is_nobodys_mistake(error: OSError) -> None:
+    with pytest.raises(Unavailable, match=r"no name server answers.* try again in a minute") as passing:
+        check_typed_url("https://shop.example/", where="base_url", resolve=failing(error))
+    assert (type(passing.value), passing.value.where) == (Unavailable, "base_url")
+
+
+def test_what_else_is_wrong_with_a_typed_address_names_its_field() -> None:
+    with pytest.raises(InvalidInput, match="not on the public internet") as refused:
+        check_typed_url("https://shop.example/", where="base_url", resolve=lambda host, port: ["10.0.0.1"])
+    assert refused.value.where == "base_url"
 
 
 def test_the_name_is_resolved_once_and_the_checked_address_is_used(server: Server) -> None:

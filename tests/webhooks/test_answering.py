@@ -139,6 +139,17 @@ def test_answers_go_out_once_by_the_channel_of_the_reply_and_are_followed(instal
     assert [len(reached(installation, to)) for to in ("ann.1@example.com", "+12025550188", "+12025550189")] == [1, 1, 0]
 
 
+def test_an_answer_to_a_number_that_twilio_refuses_for_good_bars_it(installation: Installation) -> None:
+    with transaction() as session:
+        told(session)
+        found = answer(session, says(session, "When?", sender="+12025550002")).id
+    assert answer_sending.send_due() == 1
+    assert state_of(found)[0] is SendState.REJECTED
+    with transaction() as session:
+        ban = session.scalars(select(Suppression)).one()
+        assert (ban.address, ban.reason) == ("+12025550002", SuppressionReason.UNUSABLE_NUMBER)
+
+
 def test_a_call_whose_answer_is_lost_is_looked_up_and_never_made_twice(installation: Installation) -> None:
     installation.sandbox("faults", {"twilio": {"accept_then_drop": True}})
     with transaction() as session:

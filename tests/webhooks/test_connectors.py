@@ -93,6 +93,23 @@ def test_an_address_inside_our_network_is_refused(session: Session, url: str) ->
     assert session.scalars(select(Connector)).all() == []
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_desk_whose_host_nobody_knows_is_refused_with_the_field_and_what_to_do(api_server: Any, method: str) -> None:
+    key = api_server.key(*Permission)
+    # No name server is asked: a name with an empty part cannot exist.
+    wrong = {**JIRA, "base_url": "https://care..example.com"}
+    path = "/api/connectors"
+    if method == "PATCH":
+        ask(api_server, key, "POST", path, JIRA, 201)
+        path, wrong = "/api/connectors/care", {"base_url": wrong["base_url"]}
+    said = ask(api_server, key, method, path, wrong, 422)
+    assert (said["error"], said["where"]) == ("invalid_input", "base_url")
+    assert said["detail"].startswith("The name care..example.com does not resolve")
+    assert "Check how it is written" in said["detail"]
+    with transaction() as session:
+        assert session.scalars(select(Connector.base_url)).all() == ([JIRA["base_url"]] if method == "PATCH" else [])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -198,6 +198,7 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(receiver: Receiver) -> Non
     [
         "http://127.0.0.1:9/", "https://127.0.0.1/", "https://[::ffff:10.0.0.1]/", "https://169.254.169.254/latest",
         "https://user:pw@example.com/", "ftp://example.com/", "file:///etc/passwd", "https://localhost./", "https://0x7f000001/",
+        "https://erp..example.com/",
     ],
 )  # fmt: skip
 def test_subscribers_inside_our_own_network_are_refused(session: Session, url: str) -> None:

@@ -34,10 +34,10 @@ KINDS: dict[str, EventKind] = {
 # https://www.twilio.com/docs/api/errors: the codes after which writing to this number again is pointless.
 BARRING_ERRORS: dict[str, SuppressionReason] = {
     "21610": SuppressionReason.OPTED_OUT_AT_PROVIDER,
-    "21211": SuppressionReason.HARD_BOUNCE,  # not a number
-    "21614": SuppressionReason.HARD_BOUNCE,  # not a mobile number
-    "30005": SuppressionReason.HARD_BOUNCE,  # nobody has this number
-    "30006": SuppressionReason.HARD_BOUNCE,  # a landline
+    "21211": SuppressionReason.UNUSABLE_NUMBER,  # not a number
+    "21614": SuppressionReason.UNUSABLE_NUMBER,  # not a mobile number
+    "30005": SuppressionReason.UNUSABLE_NUMBER,  # nobody has this number
+    "30006": SuppressionReason.UNUSABLE_NUMBER,  # a landline
 }
 
 # https://www.twilio.com/docs/api/errors: a callback has the number only, a manager wants to know what to do.

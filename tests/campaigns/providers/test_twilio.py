@@ -15,9 +15,11 @@ from pydantic import SecretStr
 from twilio.rest import Client  # type: ignore[import-untyped]
 
 from campaigns.providers.base import LookUp, Outcome, Receipt, Search
-from campaigns.providers.twilio import Twilio, form_value
+from campaigns.providers.twilio import BARRING_ERRORS, OUTCOME_OF_ERROR, Twilio, form_value
+from outreach.vocabulary import SuppressionReason
 from tests.campaigns.providers.cases import JSON, TWILIO, message_id, sms
 from tests.campaigns.providers.wire import Wire, as_json, http_server
+from webhooks.providers import twilio as webhook
 
 SINCE = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 TO = "+15550000001"
@@ -71,9 +73,35 @@ def test_their_errors_become_our_outcomes(code: int, status: int, outcome: Outco
     assert str(code) in (receipt.detail or "")
 
 
-def test_an_opt_out_at_twilio_is_told_apart() -> None:
-    assert send_one(21610).opted_out
-    assert not send_one(21211).opted_out
+@pytest.mark.parametrize(
+    ("code", "bars"),
+    [
+        (21610, SuppressionReason.OPTED_OUT_AT_PROVIDER),
+        (21211, SuppressionReason.UNUSABLE_NUMBER),
+        (21614, SuppressionReason.UNUSABLE_NUMBER),
+        (30005, SuppressionReason.UNUSABLE_NUMBER),
+        (30006, SuppressionReason.UNUSABLE_NUMBER),
+    ],
+)
+def test_what_is_said_of_the_number_bars_it(code: int, bars: SuppressionReason) -> None:
+    assert send_one(code).bars is bars
+    # Beside trouble at Twilio it proves nothing.
+    assert send_one(code, 500).bars is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429])
+@pytest.mark.parametrize(
+    "code",
+    # The account, our sender, the words, the queue, what nobody knows: https://www.twilio.com/docs/api/errors
+    [20003, 20404, 20429, 21212, 21408, 21606, 21611, 21617, 21659, 30001, 30002, 30003, 30007, 30034, 99999],
+)
+def test_what_is_said_of_the_account_the_sender_or_the_words_bars_nobody(code: int, status: int) -> None:
+    assert send_one(code, status).bars is None
+
+
+def test_answers_and_callbacks_bar_for_the_same_errors() -> None:
+    assert {str(code): bars for code, bars in BARRING_ERRORS.items()} == webhook.BARRING_ERRORS
+    assert all(OUTCOME_OF_ERROR[code] is Outcome.REJECTED for code in BARRING_ERRORS)
 
 
 def test_the_rate_limit_carries_its_wait() -> None:

@@ -12,7 +12,7 @@ from campaigns.providers.base import LookUp, Outcome, Receipt, Search, SmsEnvelo
 from campaigns.providers.lanes import NOT_CALLED
 from campaigns.providers.weighted import WeightedSender, WeightedSenders, parse_senders
 from outreach.errors import InvalidInput
-from outreach.vocabulary import Channel
+from outreach.vocabulary import Channel, SuppressionReason
 from tests.campaigns.providers.cases import message_id, sms
 
 SOON = 5.0
@@ -88,7 +88,7 @@ def test_what_a_sender_provably_did_not_take_goes_through_the_next() -> None:
     ("outcome", "answer"),
     [
         (Outcome.UNKNOWN, {"detail": "no answer in time"}),
-        (Outcome.REJECTED, {"status_code": 400, "detail": "21610", "opted_out": True}),
+        (Outcome.REJECTED, {"status_code": 400, "detail": "21610", "bars": SuppressionReason.OPTED_OUT_AT_PROVIDER}),
         (Outcome.REFUSED, {"status_code": 429, "detail": "20429: slower"}),
         (Outcome.REFUSED, {"detail": f"{NOT_CALLED}the deadline passed before the call"}),
     ],

@@ -112,7 +112,7 @@ def test_error_21610_bars_the_number() -> None:
     )
 
 
-@pytest.mark.parametrize(("code", "bars"), [("30006", SuppressionReason.HARD_BOUNCE), ("30003", None), ("x", None)])
+@pytest.mark.parametrize(("code", "bars"), [("30006", SuppressionReason.UNUSABLE_NUMBER), ("30003", None), ("x", None)])
 def test_only_permanent_errors_bar_the_number(code: str, bars: SuppressionReason | None) -> None:
     body = form(MessageSid="SM1", MessageStatus="undelivered", ErrorCode=code, To="+15550100")
     assert twilio.parse_events(body).events[0].bars is bars
