@@ -1,28 +1,24 @@
 """Email through any SMTP server (RFC 5321), for who has one: a connection per window, one message after the other."""
 
-import re
 import smtplib
 import ssl
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from email import policy
 from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from pydantic import SecretStr
 
 from campaigns.providers.base import EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.email_bytes import WrittenEmail, write
 from campaigns.providers.lanes import Lanes, StopLanesError
 from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, NotSentError, safe_detail
 from outreach.vocabulary import Channel
 
 CONNECT_SECONDS = 10.0
 DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
-_LEADING_DOT = re.compile(rb"(?m)^\.")
 
 
 class RepliedError(Exception):
@@ -89,15 +85,15 @@ class _Session:
     def send(self, envelope: EmailEnvelope, call: int) -> Receipt:
         """Hand over one message; raises NotSentError where the server cannot be reached at all."""
         try:
-            payload, international = _payload(envelope)
+            written = write(envelope)
         except (MessageError, ValueError, IndexError) as error:
             detail = f"the message cannot be written ({type(error).__name__}): look at its addresses"
             return Receipt(envelope.message_id, Outcome.REJECTED, detail=detail)
         smtp = self._connected()
-        if international and not smtp.has_extn("smtputf8"):
+        if written.international and not smtp.has_extn("smtputf8"):
             return Receipt(envelope.message_id, Outcome.REJECTED, detail="the server takes no international addresses")
         try:
-            self._announce(smtp, envelope, international)
+            self._announce(smtp, written)
         except RepliedError as error:
             return self._refusal(smtp, envelope, error, call)
         except (smtplib.SMTPException, OSError) as error:
@@ -106,7 +102,7 @@ class _Session:
             return Receipt(envelope.message_id, Outcome.REFUSED, detail=detail, call=call)
         try:
             # From here on the server may have it, whatever happens to the connection.
-            smtp.send(payload)
+            smtp.send(written.payload.replace(b"\r\n.", b"\r\n..") + b".\r\n")
             code, words = smtp.getreply()
         except (smtplib.SMTPException, OSError) as error:
             self._drop()
@@ -136,12 +132,12 @@ class _Session:
             self._smtp.sock.settimeout(seconds)
         return self._smtp
 
-    def _announce(self, smtp: smtplib.SMTP, envelope: EmailEnvelope, international: bool) -> None:
-        options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
-        code, words = smtp.mail(envelope.from_address, options)
+    def _announce(self, smtp: smtplib.SMTP, written: WrittenEmail) -> None:
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if written.international else []
+        code, words = smtp.mail(written.sender, options)
         if code != 250:
             raise RepliedError(code, words, of_sender=True)
-        code, words = smtp.rcpt(envelope.to)
+        code, words = smtp.rcpt(written.recipient)
         if code not in {250, 251}:
             raise RepliedError(code, words)
         code, words = smtp.docmd("DATA")
@@ -205,33 +201,3 @@ def _connect(url: str, seconds: float) -> smtplib.SMTP:
         smtp.close()
         raise
     return smtp
-
-
-def _payload(envelope: EmailEnvelope) -> tuple[bytes, bool]:
-    """Return the message on the wire, dots stuffed and ended, and whether it needs SMTPUTF8."""
-    international = not (envelope.to.isascii() and envelope.from_address.isascii())
-    raw = message_of(envelope).as_bytes(policy=policy.SMTPUTF8 if international else policy.SMTP)
-    ended = raw if raw.endswith(b"\r\n") else raw + b"\r\n"
-    return _LEADING_DOT.sub(b"..", ended) + b".\r\n", international
-
-
-def message_of(envelope: EmailEnvelope) -> EmailMessage:
-    """Return the email; its Message-ID carries our id, so that replies and bounces name it."""
-    message = EmailMessage()
-    message["From"] = _header_address(envelope.from_address, envelope.from_name)
-    message["To"] = _header_address(envelope.to, envelope.to_name)
-    message["Subject"] = envelope.subject
-    if envelope.reply_to is not None:
-        message["Reply-To"] = _header_address(envelope.reply_to, None)
-    domain = envelope.from_address.rpartition("@")[2] or "localhost"
-    message["Message-ID"] = f"<{envelope.message_id}@{domain}>"
-    message["X-Outreach-Message"] = str(envelope.message_id)
-    for name, value in envelope.headers.items():
-        message[name] = value
-    message.set_content(envelope.text)
-    message.add_alternative(envelope.html, subtype="html")
-    return message
-
-
-def _header_address(address: str, name: str | None) -> Address:
-    return Address(display_name=name or "", addr_spec=address)

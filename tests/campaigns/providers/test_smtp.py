@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from campaigns.providers.base import Outcome, Receipt, Search
 from campaigns.providers.smtp import Smtp
 from tests.campaigns.providers.cases import PRIVATE, email, message_id, smtp
+from tests.campaigns.providers.test_email_bytes import LINK
 
 
 class Server:
@@ -127,6 +128,14 @@ def test_the_message_carries_our_id_both_texts_and_the_headers() -> None:
     assert html is not None
     assert plain.get_content().splitlines() == [".dot", "line"]
     assert html.get_content().rstrip() == email(0).html
+
+
+def test_the_link_to_unsubscribe_arrives_whole_on_one_line() -> None:
+    server = Server()
+    headers = {"List-Unsubscribe": f"<{LINK}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    send(server, 1, headers=headers)
+    assert f"\r\nList-Unsubscribe: <{LINK}>\r\n".encode() in server.messages[0]
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in server.messages[0]
 
 
 def test_each_recipient_has_her_own_outcome() -> None:
