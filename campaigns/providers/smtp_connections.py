@@ -45,6 +45,7 @@ class Connections:
 
     def give_back(self, session: Session) -> None:
         """Keep a session for the next message, or forget it where it has ended."""
+        session.fresh = False
         with self._changed:
             self._lent -= 1
             kept = session.is_open and not self._closed and len(self._idle) < self._most

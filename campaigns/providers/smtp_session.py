@@ -37,7 +37,7 @@ class LostError(Exception):
 
 
 class Session:
-    """One open connection; `fresh` until it was used for a message, `used_at` is a `time.monotonic()` value.
+    """One open connection; `fresh`: opened for the message at hand, `used_at` is a `time.monotonic()` value.
 
     `ends`, in all methods, is the `time.monotonic()` value after which nothing is waited for any more.
     """
@@ -64,7 +64,6 @@ class Session:
         """Hand over one message; raises RepliedError, LostError, or MaybeSentError where the server may have it."""
         self._smtp.ends = ends
         self._announce(message)
-        self.fresh = False
         try:
             # From here on the server may have it, whatever happens to the connection.
             self._smtp.send(message.payload.replace(b"\r\n.", b"\r\n..") + b".\r\n")
@@ -78,7 +77,6 @@ class Session:
 
     def start_over(self, ends: float) -> None:
         """Forget a message that was refused; ends the connection where that fails."""
-        self.fresh = False
         self._ask("RSET", ends)
 
     def answers(self, ends: float) -> bool:

@@ -16,6 +16,7 @@ class MailWire:
 
     port: int = 0
     pipelining: bool = True
+    international: bool = True
     answers: dict[str, str] = field(default_factory=dict)  # by the beginning of a command; of the words: "."
     once: dict[str, str] = field(default_factory=dict)  # the same, for the first such command only
     most_connections: int = 100  # further ones are turned away
@@ -96,7 +97,8 @@ class MailWire:
 
     def _reply(self, command: str, recipients: int) -> str:
         if command.startswith("ehlo"):
-            return "250-mail\r\n250-PIPELINING\r\n250 SMTPUTF8" if self.pipelining else "250-mail\r\n250 SMTPUTF8"
+            offered = ["PIPELINING"] * self.pipelining + ["SMTPUTF8"] * self.international
+            return "".join(f"250-{extension}\r\n" for extension in ["mail", *offered]) + "250 8BITMIME"
         usual = {"DATA": "354 go on" if recipients else "503 no recipients", "QUIT": "221 bye"}
         return self.answer(command, usual.get(command, "250 well"))
 

@@ -160,6 +160,14 @@ def test_a_connection_that_died_while_idle_is_replaced_at_once(pipelining: bool,
     assert len(wire.messages) == 3
 
 
+def test_a_connection_that_had_no_message_yet_is_replaced_too() -> None:
+    wire = MailWire(international=False)
+    with sending(wire) as provider:
+        assert outcomes(send(provider, 0, to="josé.0@exämple.org")) == [REJECTED]
+        wire.end_all()
+        assert outcomes(send(provider, 1)) == [ACCEPTED]
+
+
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_a_server_that_ends_the_connection_after_some_messages_gets_the_rest_over_another(pipelining: bool) -> None:
     wire = MailWire(pipelining=pipelining)
