@@ -73,7 +73,7 @@ class Smtp:
             try:
                 return self._deliver(session, message, envelope.message_id, call, deadline)
             except LostError as error:
-                if error.begun or not used:  # else nothing was sent and another connection may live
+                if error.begun or not used or anew:  # else nothing was sent, and a new connection may do
                     return Receipt(envelope.message_id, Outcome.REFUSED, detail=str(error), call=call)
             finally:
                 self._connections.give_back(session)

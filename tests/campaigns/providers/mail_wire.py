@@ -33,7 +33,7 @@ class MailWire:
 
     def end_all(self, words: bytes = b"") -> None:
         """End each connection, saying `words` first."""
-        for connection in self.open:
+        for connection in list(self.open):
             with suppress(OSError):
                 if words:
                     connection.sendall(words)

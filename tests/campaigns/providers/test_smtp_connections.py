@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -311,3 +312,58 @@ def test_the_deadline_bounds_the_wait_for_a_free_connection() -> None:
     assert ACCEPTED in outcomes(receipts)
     assert REFUSED in outcomes(receipts)
     assert took < 2.8
+
+
+def test_the_wait_for_a_connection_that_another_window_has_ends_at_the_deadline() -> None:
+    wire = MailWire(most_connections=1)
+    with sending(wire, connections=2, seconds=30) as provider, ThreadPoolExecutor(1) as other:
+        send(provider, 0)
+        wire.delay_seconds = 0.5
+        long = other.submit(send, provider, 1)
+        wait_for_commands(wire, "MAIL", 2)
+        started = time.monotonic()
+        assert outcomes(send(provider, 2, seconds=0.3)) == [REFUSED]
+        assert time.monotonic() - started < 0.9
+        assert outcomes(long.result()) == [ACCEPTED]
+
+
+def test_past_the_deadline_an_open_connection_is_neither_used_nor_lost() -> None:
+    wire = MailWire()
+    with sending(wire) as provider:
+        send(provider, 0)
+        said = len(wire.commands)
+        (receipt,) = send(provider, 1, seconds=-1)
+        assert (receipt.outcome, receipt.call) == (REFUSED, None)
+        assert len(wire.commands) == said
+        assert outcomes(send(provider, 2)) == [ACCEPTED]
+    assert wire.connections == 1
+
+
+def test_a_server_that_does_not_answer_is_tried_once_more_not_over_all_connections() -> None:
+    wire = MailWire(delay_seconds=0.02)
+    with sending(wire, connections=4, seconds=0.3) as provider:
+        send(provider, *range(8))
+        assert wire.connections > 2
+        said = len(wire.commands)
+        wire.delay_seconds = 1.0
+        assert outcomes(send(provider, 8)) == [REFUSED]
+        assert sum(command.startswith("MAIL") for command in wire.commands[said:]) <= 2
+
+
+def test_where_all_idle_connections_died_a_new_one_is_opened_at_once() -> None:
+    wire = MailWire(delay_seconds=0.02)
+    with sending(wire, connections=4) as provider:
+        send(provider, *range(8))
+        before = wire.connections
+        assert before > 2
+        wire.end_all()
+        assert outcomes(send(provider, 8)) == [ACCEPTED]
+        assert wire.connections == before + 1
+
+
+def wait_for_commands(wire: MailWire, beginning: str, count: int) -> None:
+    """Wait until so many such commands came in."""
+    ends = time.monotonic() + 5
+    while sum(command.startswith(beginning) for command in wire.commands) < count:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
