@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     smtp_connections: int = Field(
         default=8,
         ge=1,
-        description="Connections per process to the SMTP server, kept open between messages; fewer where it takes fewer.",
+        description="Connections per process to the SMTP server, kept open; fewer where it takes fewer.",
     )
 
     twilio_url: str = Field(default="https://api.twilio.com", description="Base address of the Twilio API.")

@@ -3,6 +3,7 @@
 import os
 import time
 from threading import Condition
+from weakref import finalize
 
 from campaigns.providers.smtp_session import Session
 from campaigns.providers.transport import DeadlinePassedError, NotSentError
@@ -25,6 +26,7 @@ class Connections:
         self._full_until = 0.0
         self._closed = False
         self._process = os.getpid()
+        finalize(self, _close_all, self._idle)  # who drops an adapter without closing it leaves no socket open
 
     def take(self, ends: float, *, anew: bool = False) -> Session:
         """Return a session, a new one where `anew`; raises NotSentError where none can be had until `ends`.
@@ -60,7 +62,8 @@ class Connections:
         with self._changed:
             self._closed = True
             self._forget_another_process()
-            idle, self._idle = self._idle, []
+            idle = list(self._idle)
+            self._idle.clear()
         ends = time.monotonic() + QUIT_SECONDS
         for session in idle:
             session.quit(ends)
@@ -116,3 +119,8 @@ class Connections:
             for session in self._idle:
                 session.close()  # our copy of the socket only
             self._idle.clear()
+
+
+def _close_all(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.close()
