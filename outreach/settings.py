@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = Field(
         default=None, description="smtp://user:password@host:port or smtps://…, for `email_provider=smtp`."
     )
+    smtp_connections: int = Field(
+        default=8,
+        ge=1,
+        description="Connections per process to the SMTP server, kept open; fewer where it takes fewer.",
+    )
 
     twilio_url: str = Field(default="https://api.twilio.com", description="Base address of the Twilio API.")
     twilio_account_sid: str | None = Field(default=None, description="Account identifier at Twilio.")

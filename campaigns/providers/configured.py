@@ -40,7 +40,11 @@ def email_provider(settings: Settings, redis: SharedRedis = None, *, second: boo
             pace=_pace(settings, redis, "sendgrid", settings.email_calls_per_second),
         )
     if name == "smtp":
-        return Smtp(url=settings.smtp_url, timeout_seconds=settings.provider_timeout_seconds)
+        return Smtp(
+            url=settings.smtp_url,
+            connections=settings.smtp_connections,
+            timeout_seconds=settings.provider_timeout_seconds,
+        )
     where = "email_second_provider" if second else "email_provider"
     raise InvalidInput(f"OUTREACH_{where.upper()} must be sendgrid or smtp, not {name!r}.", where=where)
 

@@ -1,38 +1,21 @@
-"""Email through any SMTP server (RFC 5321), for who has one: a connection per window, one message after the other."""
+"""Email through any SMTP server (RFC 5321): a few connections at once, which stay open between windows."""
 
-import re
-import smtplib
-import ssl
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from email import policy
 from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import SecretStr
 
 from campaigns.providers.base import EmailEnvelope, LookUp, Outcome, Receipt, Search
+from campaigns.providers.email_bytes import WrittenEmail, write
 from campaigns.providers.lanes import Lanes, StopLanesError
-from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, NotSentError, safe_detail
+from campaigns.providers.smtp_connections import Connections
+from campaigns.providers.smtp_session import DEFAULT_PORTS, LostError, RepliedError, Session
+from campaigns.providers.transport import DeadlinePassedError, safe_detail
 from outreach.vocabulary import Channel
-
-CONNECT_SECONDS = 10.0
-DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
-_LEADING_DOT = re.compile(rb"(?m)^\.")
-
-
-class RepliedError(Exception):
-    """The server answered a command with a refusal; of us (`of_sender`), or of this message."""
-
-    def __init__(self, code: int, words: bytes, *, of_sender: bool = False) -> None:
-        super().__init__(code)
-        self.of_sender = of_sender
-        self.code = code
-        self.words = words.decode(errors="replace")
 
 
 class Smtp:
@@ -42,19 +25,18 @@ class Smtp:
     channel = Channel.EMAIL
     messages_per_call = 1
 
-    def __init__(self, *, url: SecretStr | None, timeout_seconds: float = 20, window: int = 100) -> None:
+    def __init__(
+        self, *, url: SecretStr | None, connections: int = 8, timeout_seconds: float = 20, window: int = 100
+    ) -> None:
         self.window = window
         self._url = url.get_secret_value() if url else ""
         self._timeout_seconds = timeout_seconds
-        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, 1)
+        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections)
+        self._connections = Connections(self._url, connections)
 
     def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:
-        """Send each envelope over one connection; one receipt per envelope, in order."""
-        session = _Session(self._url, self._timeout_seconds, deadline)
-        try:
-            found = self._lanes.run([[e] for e in envelopes], lambda group, call: [session.send(group[0], call)])
-        finally:
-            session.quit()
+        """Send each envelope over one of the connections; one receipt per envelope, in order."""
+        found = self._lanes.run([[e] for e in envelopes], lambda group, call: [self._send(group[0], call, deadline)])
         return [receipt for receipts in found for receipt in receipts]
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
@@ -73,82 +55,47 @@ class Smtp:
         return [] if usable else ["OUTREACH_SMTP_URL must look like smtp://user:password@host:587 or smtps://…"]
 
     def close(self) -> None:
-        """Let the thread go; connections end with each window."""
+        """Let the threads and the connections go."""
         self._lanes.close()
+        self._connections.close()
 
-
-class _Session:
-    """One connection, opened when needed, opened again after it broke between two messages."""
-
-    def __init__(self, url: str, timeout_seconds: float, deadline: float) -> None:
-        self._url = url
-        self._timeout_seconds = timeout_seconds
-        self._deadline = deadline
-        self._smtp: smtplib.SMTP | None = None
-
-    def send(self, envelope: EmailEnvelope, call: int) -> Receipt:
+    def _send(self, envelope: EmailEnvelope, call: int, deadline: float) -> Receipt:
         """Hand over one message; raises NotSentError where the server cannot be reached at all."""
         try:
-            payload, international = _payload(envelope)
+            message = write(envelope)
         except (MessageError, ValueError, IndexError) as error:
             detail = f"the message cannot be written ({type(error).__name__}): look at its addresses"
             return Receipt(envelope.message_id, Outcome.REJECTED, detail=detail)
-        smtp = self._connected()
-        if international and not smtp.has_extn("smtputf8"):
-            return Receipt(envelope.message_id, Outcome.REJECTED, detail="the server takes no international addresses")
+        anew = False
+        while True:
+            session = self._connections.take(self._ends(deadline), anew=anew)
+            used = not session.fresh
+            try:
+                return self._deliver(session, message, envelope.message_id, call, deadline)
+            except LostError as error:
+                if error.begun or not used or anew:  # else nothing was sent, and a new connection may do
+                    return Receipt(envelope.message_id, Outcome.REFUSED, detail=str(error), call=call)
+            finally:
+                self._connections.give_back(session)
+            anew = True
+
+    def _deliver(
+        self, session: Session, message: WrittenEmail, message_id: UUID, call: int, deadline: float
+    ) -> Receipt:
+        if message.international and not session.takes_international_addresses():
+            return Receipt(message_id, Outcome.REJECTED, detail="the server takes no international addresses")
+        used, ends = not session.fresh, self._ends(deadline)
         try:
-            self._announce(smtp, envelope, international)
+            session.deliver(message, ends)
         except RepliedError as error:
-            return self._refusal(smtp, envelope, error, call)
-        except (smtplib.SMTPException, OSError) as error:
-            self._drop()  # the next message opens another
-            detail = f"connection lost before the message ({type(error).__name__})"
-            return Receipt(envelope.message_id, Outcome.REFUSED, detail=detail, call=call)
-        try:
-            # From here on the server may have it, whatever happens to the connection.
-            smtp.send(payload)
-            code, words = smtp.getreply()
-        except (smtplib.SMTPException, OSError) as error:
-            self._drop()
-            raise MaybeSentError(f"connection lost after the message ({type(error).__name__})") from error
-        if code == 250:
-            return Receipt(envelope.message_id, Outcome.ACCEPTED, str(envelope.message_id), code, call=call)
-        return self._refusal(smtp, envelope, RepliedError(code, words), call)
+            if error.code == 421 and error.of_sender and used:
+                # So ends a connection that was idle for too long, or that had as many messages as the server takes.
+                session.close()
+                raise LostError("421", begun=False) from error
+            return self._refusal(session, message_id, error, call, ends)
+        return Receipt(message_id, Outcome.ACCEPTED, str(message_id), 250, call=call)
 
-    def quit(self) -> None:
-        """End the connection politely."""
-        if self._smtp is not None:
-            try:
-                self._smtp.quit()
-            except (smtplib.SMTPException, OSError):
-                self._drop()
-
-    def _connected(self) -> smtplib.SMTP:
-        seconds = min(self._timeout_seconds, self._deadline - time.monotonic())
-        if seconds <= 0:
-            raise DeadlinePassedError("the deadline passed before the call")
-        if self._smtp is None:
-            try:
-                self._smtp = _connect(self._url, min(CONNECT_SECONDS, seconds))
-            except (smtplib.SMTPException, OSError, ValueError) as error:
-                raise NotSentError(f"no connection ({type(error).__name__})") from error
-        if self._smtp.sock is not None:
-            self._smtp.sock.settimeout(seconds)
-        return self._smtp
-
-    def _announce(self, smtp: smtplib.SMTP, envelope: EmailEnvelope, international: bool) -> None:
-        options = ["SMTPUTF8", "BODY=8BITMIME"] if international else []
-        code, words = smtp.mail(envelope.from_address, options)
-        if code != 250:
-            raise RepliedError(code, words, of_sender=True)
-        code, words = smtp.rcpt(envelope.to)
-        if code not in {250, 251}:
-            raise RepliedError(code, words)
-        code, words = smtp.docmd("DATA")
-        if code != 354:
-            raise RepliedError(code, words)
-
-    def _refusal(self, smtp: smtplib.SMTP, envelope: EmailEnvelope, error: RepliedError, call: int) -> Receipt:
+    def _refusal(self, session: Session, message_id: UUID, error: RepliedError, call: int, ends: float) -> Receipt:
         """5yz is for good, 4yz may be tried again (RFC 5321, 4.2.1).
 
         A refusal of the sender (530: log in first) is a setting: the message may go once it is mended.
@@ -157,7 +104,7 @@ class _Session:
         transient = 400 <= error.code < 500 or error.of_sender
         outcome = Outcome.REJECTED if permanent else Outcome.REFUSED if transient else Outcome.UNKNOWN
         receipt = Receipt(
-            envelope.message_id,
+            message_id,
             outcome,
             status_code=error.code if error.code > 0 else None,
             detail=safe_detail(f"{error.code}: {error.words}"),
@@ -165,73 +112,16 @@ class _Session:
             call=call,
         )
         if error.code == 421 or not (permanent or transient):
-            self._drop()
-        else:
-            try:
-                smtp.rset()
-            except (smtplib.SMTPException, OSError):
-                self._drop()
+            session.close()
+        elif session.is_open:
+            session.start_over(ends)
         if error.code == 421 or error.of_sender:
             raise StopLanesError([receipt])
         return receipt
 
-    def _drop(self) -> None:
-        if self._smtp is not None:
-            self._smtp.close()
-            self._smtp = None
-
-
-def _connect(url: str, seconds: float) -> smtplib.SMTP:
-    """Open, secure and log in."""
-    parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ValueError("not an SMTP address")
-    port = parts.port or DEFAULT_PORTS[parts.scheme]
-    context = ssl.create_default_context()
-    if parts.scheme == "smtps":
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(parts.hostname, port, timeout=seconds, context=context)
-    else:
-        smtp = smtplib.SMTP(parts.hostname, port, timeout=seconds)
-    try:
-        smtp.ehlo_or_helo_if_needed()
-        if parts.scheme == "smtp" and smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
-            smtp.ehlo()
-        elif parts.scheme == "smtp" and parts.username and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
-            raise ValueError("the server offers no TLS, so the password is not sent")
-        if parts.username:
-            smtp.login(unquote(parts.username), unquote(parts.password or ""))
-    except BaseException:
-        smtp.close()
-        raise
-    return smtp
-
-
-def _payload(envelope: EmailEnvelope) -> tuple[bytes, bool]:
-    """Return the message on the wire, dots stuffed and ended, and whether it needs SMTPUTF8."""
-    international = not (envelope.to.isascii() and envelope.from_address.isascii())
-    raw = message_of(envelope).as_bytes(policy=policy.SMTPUTF8 if international else policy.SMTP)
-    ended = raw if raw.endswith(b"\r\n") else raw + b"\r\n"
-    return _LEADING_DOT.sub(b"..", ended) + b".\r\n", international
-
-
-def message_of(envelope: EmailEnvelope) -> EmailMessage:
-    """Return the email; its Message-ID carries our id, so that replies and bounces name it."""
-    message = EmailMessage()
-    message["From"] = _header_address(envelope.from_address, envelope.from_name)
-    message["To"] = _header_address(envelope.to, envelope.to_name)
-    message["Subject"] = envelope.subject
-    if envelope.reply_to is not None:
-        message["Reply-To"] = _header_address(envelope.reply_to, None)
-    domain = envelope.from_address.rpartition("@")[2] or "localhost"
-    message["Message-ID"] = f"<{envelope.message_id}@{domain}>"
-    message["X-Outreach-Message"] = str(envelope.message_id)
-    for name, value in envelope.headers.items():
-        message[name] = value
-    message.set_content(envelope.text)
-    message.add_alternative(envelope.html, subtype="html")
-    return message
-
-
-def _header_address(address: str, name: str | None) -> Address:
-    return Address(display_name=name or "", addr_spec=address)
+    def _ends(self, deadline: float) -> float:
+        """Return the moment (monotonic) until which one step may take; raises DeadlinePassedError."""
+        now = time.monotonic()
+        if now >= deadline:
+            raise DeadlinePassedError("the deadline passed before the call")
+        return min(deadline, now + self._timeout_seconds)

@@ -165,6 +165,6 @@ LOB = Case(
 HTTP_CASES = [SENDGRID, TWILIO, LOB]
 
 
-def smtp(port: int, seconds: float = 2) -> Smtp:
+def smtp(port: int, seconds: float = 2, connections: int = 1) -> Smtp:
     """The SMTP adapter for a local server."""
-    return Smtp(url=SecretStr(f"smtp://127.0.0.1:{port}"), timeout_seconds=seconds)
+    return Smtp(url=SecretStr(f"smtp://127.0.0.1:{port}"), connections=connections, timeout_seconds=seconds)

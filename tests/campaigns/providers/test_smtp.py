@@ -4,21 +4,25 @@ import asyncio
 import email as email_package
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import policy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
 from campaigns.providers.base import Outcome, Receipt, Search
 from campaigns.providers.smtp import Smtp
 from tests.campaigns.providers.cases import PRIVATE, email, message_id, smtp
+from tests.campaigns.providers.test_email_bytes import LINK
+from tests.outreach.test_safe_http import certificate_for
 
 
 class Server:
@@ -77,9 +81,9 @@ def number(address: str) -> int:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[int]:
+def running(server: Server, **options: Any) -> Iterator[int]:
     """Serve on a free port."""
-    controller = Controller(server, hostname="127.0.0.1", port=free_port())
+    controller = Controller(server, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     try:
         yield controller.port
@@ -105,7 +109,7 @@ def send(server: Server, count: int, seconds: float = 2, **changes: Any) -> list
     return receipts
 
 
-def test_a_window_travels_over_one_connection_in_order() -> None:
+def test_with_one_connection_a_window_travels_in_order() -> None:
     server = Server()
     receipts = send(server, 5)
     assert [r.outcome for r in receipts] == [Outcome.ACCEPTED] * 5
@@ -127,6 +131,40 @@ def test_the_message_carries_our_id_both_texts_and_the_headers() -> None:
     assert html is not None
     assert plain.get_content().splitlines() == [".dot", "line"]
     assert html.get_content().rstrip() == email(0).html
+
+
+def test_the_link_to_unsubscribe_arrives_whole_on_one_line() -> None:
+    server = Server()
+    headers = {"List-Unsubscribe": f"<{LINK}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    send(server, 1, headers=headers)
+    assert f"\r\nList-Unsubscribe: <{LINK}>\r\n".encode() in server.messages[0]
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in server.messages[0]
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_it_logs_in_over_tls_once_for_many_windows(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = certificate_for("localhost", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*files)
+    logins: list[Any] = []
+
+    def log_in(server: SMTP, session: Session, envelope: Envelope, mechanism: str, words: Any) -> AuthResult:
+        logins.append((session.ssl is not None or scheme == "smtps", words.login, words.password))
+        return AuthResult(success=True)
+
+    server = Server()
+    tls = {"ssl_context": context} if scheme == "smtps" else {"tls_context": context}
+    with running(server, authenticator=log_in, auth_require_tls=scheme == "smtp", **tls) as port:
+        provider = Smtp(url=SecretStr(f"{scheme}://user:pass%40word@localhost:{port}"), connections=1)
+        for n in range(3):
+            (receipt,) = provider.send([email(n)], deadline=time.monotonic() + 5)
+            assert receipt.outcome is Outcome.ACCEPTED
+        provider.close()
+    assert logins == [(True, b"user", b"pass@word")]
+    assert len(server.messages) == 3
 
 
 def test_each_recipient_has_her_own_outcome() -> None:
