@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from campaigns import ledger, lifecycle, progress
 from campaigns.schemas import AccountOut, CampaignIn, CampaignOut, ProgressOut, ReasonIn
 from outreach import clock, problems
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.errors import Conflict
 from outreach.models import Campaign, Problem, Segment
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 
 router = APIRouter(prefix="/api/campaigns", tags=["campaigns"])

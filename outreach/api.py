@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from outreach import audit, clock, operators, problem_verbs, problems, security, timeline
 from outreach.doors import (
     COOKIE,
+    PageDep,
     SessionDep,
     check_same_origin,
     clear_session_cookie,
@@ -19,7 +20,7 @@ from outreach.doors import (
     set_session_cookie,
 )
 from outreach.models import AuditEntry, Problem, ProblemUpdate
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.problem_verbs import Verb
 from outreach.schemas import (

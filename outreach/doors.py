@@ -14,13 +14,14 @@ from functools import lru_cache
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from outreach import operators, security
 from outreach.db import transaction
 from outreach.errors import NotAuthenticated, NotPermitted
+from outreach.pagination import Page
 from outreach.permissions import Actor, Permission
 from outreach.settings import get_settings
 
@@ -41,6 +42,8 @@ def request_session() -> Iterator[Session]:
 
 # Function scope: code after `yield` otherwise runs after the answer has gone out, and a failed commit with it.
 SessionDep = Annotated[Session, Depends(request_session, scope="function")]
+# A page of a list: `?limit=&after=`.
+PageDep = Annotated[Page, Query()]
 
 
 async def given_csrf_token(request: Request) -> str | None:

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, status
 from sqlalchemy import select
 
 from outreach import clock, operators
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import ApiKey, Operator
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.schemas import ApiKeyIn, ApiKeyOut, NewApiKeyOut, OperatorIn, OperatorOut, RoleIn
 

@@ -1,8 +1,7 @@
 """Lists in pages: `?limit=&after=`, newest first, where `after` is the `next` of the page before."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -16,9 +15,6 @@ class Page(BaseModel):
 
     limit: int = Field(default=50, ge=1, le=200)
     after: int | None = Field(default=None, ge=1, le=2**63 - 1)
-
-
-PageDep = Annotated[Page, Query()]
 
 
 class Listing(BaseModel, Generic[Row]):

@@ -27,8 +27,6 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 256
 SECRET_FILE = "secret_key"  # noqa: S105 - the name of the file in OUTREACH_HOME
 
 _hasher = PasswordHasher()
-# What an unknown account is checked against, so that it takes as long as a known one.
-_NOBODY = _hasher.hash("the password of nobody")
 # A link ends in a letter because mail and message programs leave a closing `-` or `_` out of it.
 _LINK_END = "a"
 _LINK_HEAD = struct.Struct(">4sIB")  # key id, expiry (seconds since 1970; 0: never), whether the subject is a uuid
@@ -45,10 +43,17 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
+@lru_cache(maxsize=1)
+def _password_of_nobody() -> str:
+    """Return what an unknown account is checked against, so that it takes as long as a known one."""
+    return _hasher.hash("the password of nobody")
+
+
 def password_matches(password_hash: str | None, password: str) -> bool:
     """Tell whether a password is right; with no hash (an unknown account) it takes the same time and is wrong."""
+    nobody = _password_of_nobody()  # for known accounts too: the first check of a process takes longer for all
     try:
-        return _hasher.verify(password_hash or _NOBODY, password[: LONGEST_PASSWORD + 1]) and password_hash is not None
+        return _hasher.verify(password_hash or nobody, password[: LONGEST_PASSWORD + 1]) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False
 

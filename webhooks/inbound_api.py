@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Path, Query
 from sqlalchemy import select
 
 from outreach import audit, clock
-from outreach.doors import Actor, SessionDep, requires
+from outreach.doors import Actor, PageDep, SessionDep, requires
 from outreach.errors import NotFound
 from outreach.models import InboundEvent
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Permission
 from outreach.vocabulary import InboundState
 from webhooks import inbox

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from outreach import clock
-from outreach.doors import Actor, SessionDep, requires
+from outreach.doors import Actor, PageDep, SessionDep, requires
 from outreach.models import OutgoingDelivery
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Permission
 from outreach.vocabulary import OutgoingState
 from webhooks import outgoing, subscriptions

@@ -23,9 +23,9 @@ from campaigns import funnel, ledger, lifecycle, stops
 from campaigns.funnel import Figures
 from outreach import clock
 from outreach.db import transaction
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import Campaign, Problem
-from outreach.pagination import PageDep, fetch_page
+from outreach.pagination import fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import CampaignState, NoticeState
 

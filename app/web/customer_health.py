@@ -12,10 +12,10 @@ from app.web.layout import page
 from app.web.remembered import forget, remembered
 from campaigns.health import looking, reactions, rules
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.errors import NotFound
 from outreach.models import AccountTask, Customer, Programme
-from outreach.pagination import PageDep, fetch_page
+from outreach.pagination import fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import HealthBand, ProgrammeState
 

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from outreach import clock, operators
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import ApiKey, Operator
-from outreach.pagination import PageDep, fetch_page
+from outreach.pagination import fetch_page
 from outreach.permissions import Actor, Permission, permissions_of
 from outreach.schemas import ApiKeyIn, OperatorIn, RoleIn
 from outreach.vocabulary import Role

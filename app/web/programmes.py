@@ -18,10 +18,10 @@ from campaigns.programmes import looking, outlook, sentences, verbs
 from campaigns.programmes.steps import stored_definition
 from campaigns.programmes.verbs import Progress, StepCount
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.errors import NotFound, NotPermitted
 from outreach.models import Programme, Segment
-from outreach.pagination import PageDep, fetch_page
+from outreach.pagination import fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import ProgrammeState
 

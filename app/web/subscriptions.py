@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import OutgoingDelivery, OutgoingEvent, Subscriber
-from outreach.pagination import Page, PageDep, fetch_page
+from outreach.pagination import Page, fetch_page
 from outreach.permissions import Actor, Permission
 from webhooks import outgoing, subscriptions
 from webhooks.outgoing_api import NewSubscriber

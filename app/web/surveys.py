@@ -19,10 +19,10 @@ from campaigns.surveys.asking import questions_of
 from campaigns.surveys.results import By
 from campaigns.surveys.statistics import DETRACTORS_TO, EASY_FROM, PROMOTERS_FROM, SATISFIED_FROM
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.errors import InvalidInput, NotFound
 from outreach.models import Survey
-from outreach.pagination import PageDep, fetch_page
+from outreach.pagination import fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import Channel, SurveyKind
 

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from campaigns.health import reactions, rules
 from campaigns.health.looking import Health, health_of, overview
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import AccountTask, Customer
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import HealthBand
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from campaigns.programmes import verbs
 from campaigns.programmes.steps import Key as ProgrammeKey
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import Programme, Segment
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import ProgrammeKind, ProgrammeState
 

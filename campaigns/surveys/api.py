@@ -11,9 +11,9 @@ from sqlalchemy import select
 from campaigns.surveys import results as counting
 from campaigns.surveys import writing
 from outreach import clock
-from outreach.doors import SessionDep, requires
+from outreach.doors import PageDep, SessionDep, requires
 from outreach.models import Survey
-from outreach.pagination import Listing, PageDep, fetch_page
+from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
 from outreach.vocabulary import SurveyKind, SurveyState
 
