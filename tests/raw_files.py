@@ -16,7 +16,10 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
 
 
 def copy_of_some_products(source: Path, target: Path, *, one_in: int, always: str) -> None:
-    """Write the lines of every so many-th product and of one more; returns stay with what they return."""
+    """Write the lines of every so many-th product, of one more, and of all odd ones (postage, fees, gift cards).
+
+    Returns stay with what they return.
+    """
     with (
         gzip.open(source, "rt", encoding="utf-8-sig", newline="") as file,
         gzip.open(target, "wt", encoding="utf-8", newline="", compresslevel=1) as copy,
@@ -25,7 +28,11 @@ def copy_of_some_products(source: Path, target: Path, *, one_in: int, always: st
         heading = next(lines)
         writer.writerow(heading)
         code = heading.index("StockCode")
-        writer.writerows(line for line in lines if line[code] == always or crc32(line[code].encode()) % one_in == 0)
+        writer.writerows(
+            line
+            for line in lines
+            if line[code] == always or not line[code][:1].isdigit() or crc32(line[code].encode()) % one_in == 0
+        )
 
 
 def returned_last_bought_first(lines: list[dict[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
