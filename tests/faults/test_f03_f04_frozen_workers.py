@@ -36,8 +36,8 @@ def test_a_frozen_worker_wakes_up_to_a_closed_gate(
     database: str, install: Install, seconds: float, pauses: int
 ) -> None:
     people = 2400  # three chunks, so that each of the two workers has work
-    # Dropped webhooks leave it to search and fence alone.
-    installation = install({"sendgrid": {"latency_ms": 250, "webhooks": {"lose": 1.0}}})
+    # Dropped webhooks leave it to search and fence alone. Many calls, so that there is work left after some pauses.
+    installation = install({"sendgrid": {"latency_ms": 250, "webhooks": {"lose": 1.0}}}, email_messages_per_call="2")
     a_campaign_on(Channel.EMAIL, people)
     crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
     # Somebody else notices, while the two are sending.

@@ -66,7 +66,8 @@ def deliveries() -> int:
 
 @pytest.mark.faults
 def test_cut_connections_lose_nothing(database: str, install: Install) -> None:
-    installation = install({"sendgrid": {"latency_ms": 500}})  # long enough for some cuts before all are told
+    # Many slow calls, so that there are some cuts before all are told.
+    installation = install({"sendgrid": {"latency_ms": 500}}, email_messages_per_call="2")
     installation.start_api()
     a_campaign_on(Channel.EMAIL, PEOPLE)
     crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
