@@ -60,6 +60,14 @@ WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
   AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.chunk_id = :chunk_id AND m.send_state = 'queued')
 """)
 
+# A claim that comes to nothing speaks against its chunk (`poison`); waiting for one's turn must never look like that.
+_KEEP = text("""
+UPDATE chunks SET leased_until = clock_timestamp() + make_interval(secs => :lease)
+WHERE id IN (SELECT k.id FROM chunks k
+             JOIN unnest(cast(:ids AS bigint[]), cast(:fences AS int[])) AS held(id, fence) USING (id, fence)
+             WHERE k.state = 'claimed' ORDER BY k.id FOR UPDATE OF k SKIP LOCKED)
+""")
+
 _RELEASE = text("""
 UPDATE chunks SET state = 'ready', owner = NULL, leased_until = NULL, given_back = given_back + 1
 WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
@@ -102,12 +110,49 @@ class _Chunk:
             return self._open
 
 
+class _Ahead:
+    """The claims whose windows have not all begun, and when their lease was last renewed (`time.monotonic()`)."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._renewed: dict[Claim, float] = {}
+        self._lock = Lock()
+
+    def add(self, claim: Claim) -> None:
+        """Remember a claim that was just made."""
+        with self._lock:
+            self._renewed[claim] = time.monotonic()
+
+    def remove(self, claim: Claim) -> None:
+        """Forget one whose windows have all begun: the gate renews it."""
+        with self._lock:
+            del self._renewed[claim]
+
+    def keep(self) -> None:
+        """Renew the leases that are a third over; a slow provider makes chunks wait for minutes."""
+        now = time.monotonic()
+        with self._lock:
+            due = [claim for claim, since in self._renewed.items() if now - since > self._lease_seconds / 3]
+            self._renewed.update(dict.fromkeys(due, now))
+        if due:
+            with transaction() as session:
+                session.execute(
+                    _KEEP,
+                    {
+                        "ids": [claim.chunk_id for claim in due],
+                        "fences": [claim.fence for claim in due],
+                        "lease": self._lease_seconds,
+                    },
+                )
+
+
 def dispatch(
     *, channel: Channel, sender: Sender, owner: str, budget_seconds: float = 50, urgent_only: bool = False
 ) -> Dispatched:
     """Send due chunks of `channel` until none is left or the time budget is used; commits as it goes."""
     done, ends = Dispatched(), time.monotonic() + budget_seconds
     lease, provider = get_settings().lease_seconds, sender.provider.name
+    ahead = _Ahead(lease)
 
     def next_chunk() -> _Chunk | None:
         if time.monotonic() >= ends:
@@ -122,6 +167,7 @@ def dispatch(
                 session.rollback()  # another worker finds out; the chunk stays as it was
                 return None
             isolate(session, claim)
+        ahead.add(claim)
         crash_at("after_claim")
         return _Chunk(prepare(claim, sender), sender.window(claim.notice_class))
 
@@ -130,12 +176,12 @@ def dispatch(
         return done
     with (
         without_collecting(),
-        ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead,
+        ThreadPoolExecutor(1, thread_name_prefix="prepare") as preparing,
         ThreadPoolExecutor(WINDOWS_AT_ONCE, thread_name_prefix="hand-over") as hands,
     ):
         under_way: deque[Future[None]] = deque()
         while following is not None:
-            chunk, waiting = following, _with_context(ahead, next_chunk)
+            chunk, waiting = following, _with_context(preparing, next_chunk)
             done.chunks += 1
             if done.chunks % CHUNKS_BETWEEN_COLLECTIONS == 0:
                 collect_young()
@@ -143,6 +189,8 @@ def dispatch(
                 while len(under_way) >= WINDOWS_AT_ONCE:
                     under_way.popleft().result()
                 under_way.append(_with_context(hands, _hand_over, chunk, window, sender, done))
+                ahead.keep()
+            ahead.remove(chunk.claim)
             following = waiting.result()
         for future in under_way:
             future.result()
