@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from outreach import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "app.cli", "demo", "--exit", "--json"]
@@ -31,10 +34,17 @@ def kill_in_the_middle(home: Path, log: Path) -> None:
         process.wait()
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder for the demo's data, whose engines are destroyed afterwards: run by root they lie elsewhere."""
+    yield tmp_path
+    embedded.destroy(tmp_path / "demo" / "data")
+
+
 @pytest.mark.timeout(240)
-def test_the_demo_tells_everybody_once_also_after_a_run_that_was_killed(tmp_path: Path) -> None:
-    kill_in_the_middle(tmp_path, tmp_path / "first.log")
-    done = subprocess.run(COMMAND, cwd=ROOT, env=environment(tmp_path), capture_output=True, timeout=200, check=False)
+def test_the_demo_tells_everybody_once_also_after_a_run_that_was_killed(home: Path) -> None:
+    kill_in_the_middle(home, home / "first.log")
+    done = subprocess.run(COMMAND, cwd=ROOT, env=environment(home), capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr.decode()
     result: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
     assert (result["unaccounted"], result["duplicates"]) == (0, 0)
