@@ -100,11 +100,10 @@ def _words() -> dict[str, jinja2.Template]:
     return made
 
 
-def _facts(message: NaiveMessage) -> dict[str, Any]:
+def facts_of(message_id: int, customer_id: int, name: str) -> dict[str, Any]:
     """What the product tells as well; its look-ups of items and its signatures are spared the naive stack."""
-    person = message.customer
     return {
-        "customer": {"first_name": person.name.split()[0], "name": person.name},
+        "customer": {"first_name": name.split()[0], "name": name},
         "grade": "likely",
         "problem": {
             "title": "A line is missing in the instructions",
@@ -112,16 +111,20 @@ def _facts(message: NaiveMessage) -> dict[str, Any]:
             "workaround": "Please do not switch it on before you have read step 4 on our website.",
             "next_update_by": None,
         },
-        "items": [{"product": "Kettle K2", "lot": "A7", "serial": None, "order": f"o-c-{person.id}"}],
+        "items": [{"product": "Kettle K2", "lot": "A7", "serial": None, "order": f"o-c-{customer_id}"}],
         "tickets": [],
         "links": {
-            "answer": f"https://care.example.com/answer/{message.id:070d}",
-            "unsubscribe": f"https://care.example.com/unsubscribe/{message.id:070d}",
+            "answer": f"https://care.example.com/answer/{message_id:070d}",
+            "unsubscribe": f"https://care.example.com/unsubscribe/{message_id:070d}",
             "verify": "https://care.example.com/verify",
         },
         "organisation": {"name": "Example Goods", "postal_address": "1 Example Street, Springfield, IL 62701"},
-        "code": f"{message.id:012d}",
+        "code": f"{message_id:012d}",
     }
+
+
+def _facts(message: NaiveMessage) -> dict[str, Any]:
+    return facts_of(message.id, message.customer_id, message.customer.name)
 
 
 @lru_cache

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import make_url
 
 from bench.dispatch import SIZES, STEADY, Measured
-from bench.naive_stack import words_in
+from bench.naive_stack import facts_of, words_in
 from bench.sending_machine import ROOT, Machine, load, machine
 from bench.sending_rows import bare_connection, people
 from outreach.db import database_url
@@ -86,7 +86,12 @@ def run(size: str = "small") -> dict[str, Any]:
 
 def _post_office(running: Machine, measured: Measured, python: str, port: int, number: int) -> None:
     address = make_url(database_url()).set(drivername="postgresql", database=DATABASE)
-    question = {"database": address.render_as_string(hide_password=False), "smtp_port": port, **words_in(_DIALECT)}
+    question: dict[str, Any] = {
+        "database": address.render_as_string(hide_password=False),
+        "smtp_port": port,
+        **words_in(_DIALECT),
+    }
+    question["facts"] = [facts_of(each, each, f"Ann Number{each}") for each in range(number)]
     before = _received(port)
     child = running.start_elsewhere(python, "bench.post_office_stack", str(number), question=question)
     child.go()

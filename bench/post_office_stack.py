@@ -1,9 +1,10 @@
 """django-post_office sending as fast as its settings allow; runs under a Python that has it, not under ours.
 
-`PYTHON -m bench.post_office_stack NUMBER` reads one line of JSON (`database` URL, `smtp_port`, the words as `subject`,
-`text` and `html` in Django's language), prepares everything, says `ready`, waits for a line, and prints how long it
-took from the first message that was queued to the last that was sent. Tuned as its documentation says: many messages
-per insert, words rendered on delivery, batches of a thousand, two processes of eight threads, no log of successes.
+`PYTHON -m bench.post_office_stack NUMBER` reads one line of JSON: `database` URL, `smtp_port`, the words as `subject`,
+`text` and `html` in Django's language, the `facts` of each message. It prepares everything, says `ready`, waits for a
+line, and prints how long it took from the first message that was queued to the last that was sent. Tuned as its
+documentation says: many messages per insert, words rendered on delivery, batches of a thousand, two processes of eight
+threads, no log of successes.
 """
 
 import json
@@ -15,29 +16,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 BATCH, PROCESSES, THREADS = 1000, 2, 8
-
-
-def _facts(number: int) -> dict[str, Any]:
-    """What the other stacks tell as well."""
-    return {
-        "customer": {"first_name": "Ann", "name": f"Ann Number{number}"},
-        "grade": "likely",
-        "problem": {
-            "title": "A line is missing in the instructions",
-            "summary": "Instructions of lot A7 lack step 4.",
-            "workaround": "Please do not switch it on before you have read step 4 on our website.",
-            "next_update_by": None,
-        },
-        "items": [{"product": "Kettle K2", "lot": "A7", "serial": None, "order": f"o-c-{number}"}],
-        "tickets": [],
-        "links": {
-            "answer": f"https://care.example.com/answer/{number:070d}",
-            "unsubscribe": f"https://care.example.com/unsubscribe/{number:070d}",
-            "verify": "https://care.example.com/verify",
-        },
-        "organisation": {"name": "Example Goods", "postal_address": "1 Example Street, Springfield, IL 62701"},
-        "code": f"{number:012d}",
-    }
 
 
 def _configure(database: str, smtp_port: int) -> None:
@@ -96,7 +74,7 @@ def main(number: int) -> None:
                 "recipients": [f"ann.{each}@example.com"],
                 "sender": "care@example.com",
                 "template": "problem-known",
-                "context": _facts(each),
+                "context": given["facts"][each],
                 "render_on_delivery": True,
             }
             for each in range(first, min(number, first + BATCH))

@@ -72,7 +72,8 @@ def test_cut_connections_lose_nothing(database: str, install: Install) -> None:
     a_campaign_on(Channel.EMAIL, PEOPLE)
     crowd = [installation.start("tests.faults.plain_worker", "email") for _ in range(2)]
     cuts = 0
-    while open_messages() > PEOPLE // 10 or cuts < 4:
+    # -1, while it is our own look that was cut, is no end.
+    while not 0 <= open_messages() <= PEOPLE // 10 or cuts < 4:
         with transaction() as session:
             cuts += len(
                 session.execute(
@@ -86,5 +87,4 @@ def test_cut_connections_lose_nothing(database: str, install: Install) -> None:
     until(lambda: deliveries() == PEOPLE, what="every delivery report")
     for worker in crowd:
         installation.kill(worker)
-    assert cuts >= 4
     expect_everybody_once(installation, PEOPLE)
