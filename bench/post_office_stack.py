@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 import time
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 BATCH, PROCESSES, THREADS = 1000, 2, 8
