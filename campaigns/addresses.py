@@ -1,7 +1,7 @@
 """Which address of a customer each channel uses, and whether it may be used.
 
-Consents are asked of one row (`refused`), as the gate does, or read once for thousands (`newest_words` and
-`refused_among`), as planning does. Both say the same; a test holds them together.
+Consents are asked of one row (`refused`), or read once for thousands (`newest_words` and `refused_among`), as
+planning and the gate do. Both say the same; a test holds them together.
 """
 
 from collections.abc import Iterable
@@ -39,11 +39,14 @@ def refused(channel: str, customer: str) -> str:
         ORDER BY k.acted_at DESC, k.allowed LIMIT 1), (:notice_class, {channel}) IN ({_ASKED_FIRST}))"""
 
 
-def newest_words(recipients: str, channels: Iterable[str]) -> str:
-    """Return SQL for the newest word of each recipient on each channel, in the order of `refused`."""
+def newest_words(among: str, channels: Iterable[str]) -> str:
+    """Return SQL for the newest word of many customers on each channel, in the order of `refused`.
+
+    `among` is what holds of their ids, such as `IN (SELECT …)` or `= ANY(…)`.
+    """
     named = ", ".join(f"'{channel}'" for channel in channels)
     return f"""SELECT DISTINCT ON (k.customer_id, k.channel) k.customer_id, k.channel, k.allowed FROM consents k
-    WHERE k.customer_id IN (SELECT customer_id FROM {recipients}) AND k.channel IN ({named}) AND {_FOR_THIS_CLASS}
+    WHERE k.customer_id {among} AND k.channel IN ({named}) AND {_FOR_THIS_CLASS}
     ORDER BY k.customer_id, k.channel, k.acted_at DESC, k.allowed"""
 
 

@@ -1,7 +1,6 @@
 """What a template may say to one recipient: plain dictionaries, loaded for a whole window with four statements."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -16,6 +15,7 @@ from campaigns.verification import verification_code
 from outreach.models import Campaign, Problem
 from outreach.security import LinkSigner
 from outreach.settings import get_settings
+from outreach.values import value_object
 
 # Links must work long after the message was read; an unsubscribe link for at least 30 days (CAN-SPAM).
 LINK_LIFETIME = timedelta(days=365)
@@ -36,7 +36,7 @@ _TICKETS = text("SELECT id, external_id AS reference, subject FROM tickets WHERE
 _EVIDENCE = {"items": _ITEMS, "orders": _ORDERS, "tickets": _TICKETS}
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Recipient:
     """One message that is about to be written: whom it is for and what put her in scope."""
 
@@ -180,16 +180,16 @@ def _by_id(session: Session, statement: Any, ids: list[int]) -> dict[int, dict[s
     if not ids:
         return {}
     result = session.execute(statement, {"ids": sorted(set(ids))})
-    # A thousand rows at a time: the names are worked out once, the rows stay tuples.
+    # A thousand rows at a time: the names are worked out once.
     columns = list(result.keys())
-    plain = [(i, name) for i, name in enumerate(columns) if not name.endswith("_at") and name != "id"]
-    dates = [(i, f"{name[:-3]}_on") for i, name in enumerate(columns) if name.endswith("_at")]
-    key = columns.index("id")
+    names = [_NAMES.get(name, name.replace("_at", "_on")) for name in columns]
+    dates = [name for name in names if name.endswith("_on")]
     found = {}
     for row in result.all():
-        words: dict[str, Any] = {_NAMES.get(name, name): row[i] for i, name in plain}
-        for i, name in dates:
-            words[name] = day(row[i])
+        words: dict[str, Any] = dict(zip(names, row, strict=True))
+        for name in dates:
+            if (moment := words[name]) is not None:
+                words[name] = day(moment)
         words.setdefault("order", None)
-        found[row[key]] = words
+        found[words.pop("id")] = words
     return found

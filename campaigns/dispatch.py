@@ -51,13 +51,12 @@ CHUNKS_BETWEEN_COLLECTIONS = 5
 
 _FINISH = text(f"""
 UPDATE chunks SET state = 'done', leased_until = NULL, finished_at = moment.now,
-       check_at = CASE WHEN :patient OR EXISTS (
-           SELECT 1 FROM messages m WHERE m.chunk_id = :chunk_id
-             AND m.send_state IN ('rejected', 'suppressed', 'cancelled', 'expired', 'dead'))
-       THEN moment.now ELSE check_at END
-FROM (SELECT {clock.NOW_SQL} AS now) moment
-WHERE id = :chunk_id AND fence = :fence AND state = 'claimed'
-  AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.chunk_id = :chunk_id AND m.send_state = 'queued')
+       check_at = CASE WHEN :patient OR seen.stuck THEN moment.now ELSE check_at END
+FROM (SELECT {clock.NOW_SQL} AS now) moment,
+     (SELECT coalesce(bool_or(m.send_state = 'queued'), false) AS waiting,
+             bool_or(m.send_state IN ('rejected', 'suppressed', 'cancelled', 'expired', 'dead')) AS stuck
+      FROM messages m WHERE m.chunk_id = :chunk_id) seen
+WHERE id = :chunk_id AND fence = :fence AND state = 'claimed' AND NOT seen.waiting
 """)
 
 # A claim that comes to nothing speaks against its chunk (`poison`); waiting for one's turn must never look like that.
@@ -218,14 +217,15 @@ def _hand_over(chunk: _Chunk, window: Sequence[Envelope], sender: Sender, done: 
     crash_at("after_sending_commit")
     done.add("gated", gated.left)
     done.add("unrenderable", len(failures))
-    passed = [envelope for envelope in window if envelope.message_id in gated.attempts]
+    attempts = [attempt for attempt in gated.attempts if attempt is not None]
+    passed = window
+    if len(attempts) < len(window):
+        passed = [envelope for envelope, attempt in zip(window, gated.attempts, strict=True) if attempt is not None]
     receipts = sender.provider.send(passed, deadline=deadline) if passed else []
     crash_at("after_call")
     last = chunk.only_one_left()
     with _WRITING, transaction() as session:
-        outcomes = record(
-            session, receipts=receipts, attempts=gated.attempts, claim_tries=claim.tries, probes=claim.probes
-        )
+        outcomes = record(session, receipts=receipts, attempts=attempts, claim_tries=claim.tries, probes=claim.probes)
         circuits.look(session, provider=sender.provider, receipts=receipts, probes=claim.probes)
         if last:
             _finish(session, chunk)

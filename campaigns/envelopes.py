@@ -41,6 +41,7 @@ class Sender:
         self.provider = provider
         self._settings = settings
         self._compiled: dict[tuple[str, int], dict[str, CompiledContent]] = {}
+        self._bound: dict[tuple[str, int], tuple[Mapping[str, Any], dict[str, CompiledContent]]] = {}
 
     @property
     def reads(self) -> frozenset[str]:
@@ -61,6 +62,17 @@ class Sender:
             )
             self._compiled[template_key, version] = {row.language: compile_content(content_of(row)) for row in rows}
         return self._compiled[template_key, version]
+
+    def bound_content(
+        self, session: Session, template_key: str, version: int, shared: Mapping[str, Any]
+    ) -> Mapping[str, CompiledContent]:
+        """Return the words as `content` does, with what `shared` decides written out; kept while it stays the same."""
+        kept = self._bound.get((template_key, version))
+        if kept is None or kept[0] != shared:
+            words = self.content(session, template_key, version)
+            kept = shared, {language: compiled.bound(shared) for language, compiled in words.items()}
+            self._bound[template_key, version] = kept
+        return kept[1]
 
     def envelope(
         self,

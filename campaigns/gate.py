@@ -6,7 +6,7 @@ is false.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
@@ -41,10 +41,13 @@ WHERE m.id = bad.id AND m.send_state = 'queued'
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """What may go: the attempt of each message; `left` counts those that left, `ours` is false for a lost chunk."""
+    """What may go: the attempt of each message in the order asked, none for one that may not.
+
+    `left` counts those that left; `ours` is false for a lost chunk.
+    """
 
     ours: bool
-    attempts: dict[UUID, int] = field(default_factory=dict)
+    attempts: Sequence[int | None] = ()
     left: int = 0
 
 
@@ -53,7 +56,7 @@ def gate(
 ) -> Gated:
     """Look at the window once more and record the calls that will be made for it.
 
-    `prices` has one entry per message, or a single one for all.
+    `message_ids` rise; `prices` has one entry per message, or a single one for all.
     """
     lease = get_settings().lease_seconds
     held = session.execute(
@@ -66,12 +69,11 @@ def gate(
     if not message_ids:
         return Gated(ours=True)
     judged = last_look.judge(
-        session, claim=claim, message_ids=message_ids, provider=sender.provider.name,
+        session, claim=claim, channel=sender.channel, message_ids=message_ids, provider=sender.provider.name,
         messages_per_call=messages_per_call_of(sender.provider, NoticeClass(claim.notice_class)), prices=prices,
         now=held.now,
     )  # fmt: skip
-    attempts = {message_id: attempt_id for message_id, attempt_id in judged.items() if attempt_id is not None}
-    return Gated(ours=True, attempts=attempts, left=len(judged) - len(attempts))
+    return Gated(ours=True, attempts=judged.attempts, left=judged.left)
 
 
 def refuse_unrenderable(session: Session, failures: Sequence[Unrenderable]) -> None:

@@ -1,9 +1,9 @@
 """The quick way to render simple Liquid: parsed once by python-liquid, turned into plain Python functions.
 
-Rendering is most of the work of sending email. Each tag or output of a text becomes one function, written as Python
-source: what an author wrote stands in it only as a literal that `repr` made, and it can reach nothing but the few names
-in `_NAMES`. What is not listed here (other tags, filters, nested loops) makes the whole text go the full way; unusual
-data at run time do the same. Tests hold the two ways equal, text by text.
+Rendering is most of the work of sending email. A text becomes one function, written as Python source: what an author
+wrote stands in it only as a literal that `repr` made, and it can reach nothing but the few names in `_NAMES`. What is
+not listed here (other tags, filters, nested loops) makes the whole text go the full way; unusual data at run time do
+the same. Tests hold the two ways equal, text by text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +30,6 @@ from liquid.expression import Expression
 from markupsafe import escape
 
 Scope = Mapping[str, Any]
-Write = Callable[[str], None]
-Step = Callable[[Scope, Write], None]
-Piece = str | Step  # words that are the same for all, or what depends on the scope
 
 # Longer loops go the full way, which counts iterations and output.
 MAX_ITEMS = 200
@@ -46,28 +43,39 @@ class NeedsFullLiquidError(Exception):
 UNUSUAL = (NeedsFullLiquidError, KeyError, TypeError, IndexError)
 
 
+class Step:
+    """What depends on the scope: one tag or output, as lines of Python that `write` the words of it."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self.run = _function("step", "scope, write", lines)
+
+
+Piece = str | Step  # words that are the same for all, or what depends on the scope
+
+
 class FastText:
     """A simple text: called with a scope it returns what `template.render` would, or raises one of `UNUSUAL`."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = _merged(pieces)
+        lines = ["    parts = []", "    write = parts.append"]
+        for piece in self._pieces:
+            lines.extend([f"    write({piece!r})"] if isinstance(piece, str) else piece.lines)
+        self._text = _function("text", "scope", [*lines, "    return ''.join(parts)"])
 
     def __call__(self, scope: Scope) -> str:
         """Return the text for one person."""
-        parts: list[str] = []
-        write = parts.append
-        for piece in self._pieces:
-            if type(piece) is str:
-                write(piece)
-            else:
-                piece(scope, write)  # type: ignore[operator]
-        text = "".join(parts)
+        text: str = self._text(scope)
         if "\r" in text:
             raise NeedsFullLiquidError  # python-liquid makes every line end a \n
         return text
 
     def bound(self, shared: Scope) -> "FastText":
-        """Return the same text with everything written out that `shared` decides, whoever it is for."""
+        """Return the same text with everything written out that `shared` decides, whoever it is for.
+
+        That takes as long as a thousand renderings: keep it.
+        """
         return FastText([_written_out(piece, shared) for piece in self._pieces])
 
 
@@ -79,12 +87,19 @@ def fast_text(template: BoundTemplate, *, html: bool) -> FastText | None:
         return None
 
 
+def _function(name: str, arguments: str, lines: Sequence[str]) -> Callable[..., Any]:
+    names = dict(_NAMES)
+    exec("\n".join([f"def {name}({arguments}):", *lines]), names)  # noqa: S102 - our own source, see above
+    made: Callable[..., Any] = names[name]
+    return made
+
+
 def _written_out(piece: Piece, shared: Scope) -> Piece:
     if isinstance(piece, str):
         return piece
     parts: list[str] = []
     try:
-        piece(shared, parts.append)
+        piece.run(shared, parts.append)
     except UNUSUAL:  # it reads what differs per person
         return piece
     return "".join(parts)
@@ -105,10 +120,7 @@ def _piece(node: Node, *, html: bool) -> Piece:
         return str(node.text)
     source = _Source(html=html)
     source.node(node)
-    names = dict(_NAMES)
-    exec("\n".join(["def piece(scope, write):", *source.lines]), names)  # noqa: S102 - our own source, see above
-    piece: Step = names["piece"]
-    return piece
+    return Step(source.lines)
 
 
 class _Source:

@@ -160,7 +160,7 @@ def _statement(source: str, steps: _Steps, needs: _Needs) -> TextClause:
     return text(f"""
 WITH source AS NOT MATERIALIZED ({source}
 ), words AS MATERIALIZED (
-    {newest_words("source", steps.channels)}
+    {newest_words("IN (SELECT customer_id FROM source)", steps.channels)}
 ), people AS (
     SELECT source.*, {HELD_OUT} AS held_out, width_bucket({DRAW}, cast(:bounds AS float8[])) AS wave, c.*
     FROM source JOIN customers c ON c.id = source.customer_id AND c.id > :after AND c.id <= :last

@@ -120,12 +120,11 @@ def prepare(claim: Claim, sender: Sender) -> Prepared:
             recipients.append(Recipient(message_id, address, customer, grade, items, orders, tickets))
             locales.append(locale)
         shared = shared_words(session, campaign)
-        words = sender.content(session, claim.template_key, claim.template_version)
-        reads = frozenset().union(sender.reads, *(compiled.reads for compiled in words.values()))
+        content = sender.bound_content(session, claim.template_key, claim.template_version, shared)
+        reads = frozenset().union(sender.reads, *(compiled.reads for compiled in content.values()))
         variables = contexts(
             session, campaign=campaign, recipients=recipients, now=claim.now, shared=shared, reads=reads
         )
-        content = {language: compiled.bound(shared) for language, compiled in words.items()}
         patient = ladder_of(campaign.ladder).patient
     crash_at_any("rendering", (recipient.customer["external_id"] for recipient in recipients))
     envelopes, failures = _render(sender, campaign, recipients, locales, variables, content)

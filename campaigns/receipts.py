@@ -1,7 +1,7 @@
 """What a provider answered, written down: once per window, only where the message still belongs to the attempt."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -81,11 +81,11 @@ def record(
     session: Session,
     *,
     receipts: Sequence[Receipt],
-    attempts: Mapping[UUID, int],
+    attempts: Sequence[int],
     claim_tries: int,
     probes: bool = False,
 ) -> Counter[str]:
-    """Write the receipts of one window; returns how many messages had which outcome.
+    """Write the receipts of one window, each with the attempt it answers; returns how many had which outcome.
 
     A receipt of an attempt that no longer owns its message changes nothing (outcome `fenced`). A refusal of one that
     `probes` a resting provider does not count as a try: nobody is given up for having been asked to find out.
@@ -124,19 +124,18 @@ def _try_again(
 _WORST = [Outcome.UNKNOWN, Outcome.REFUSED, Outcome.REJECTED, Outcome.ACCEPTED]
 
 
-def _parameters(receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> dict[str, list[Any]]:
+def _parameters(receipts: Sequence[Receipt], attempts: Sequence[int]) -> dict[str, list[Any]]:
     """Return the arrays of `_RECORD`: a row per attempt, and one per message of attempts with different outcomes."""
     by_attempt: dict[int, list[Receipt]] = {}
-    for receipt in receipts:
-        by_attempt.setdefault(attempts[receipt.message_id], []).append(receipt)
+    for receipt, attempt in zip(receipts, attempts, strict=True):
+        by_attempt.setdefault(attempt, []).append(receipt)
     worst = [
         group[0] if len(group) == 1 else min(group, key=lambda receipt: _WORST.index(receipt.outcome))
         for group in by_attempt.values()
     ]
-    sizes = Counter(attempts.values())
     alike = [
-        len(group) == sizes[attempt] and all(r is one or _said(r) == _said(one) for r in group)
-        for one, (attempt, group) in zip(worst, by_attempt.items(), strict=True)
+        all(r.outcome is one.outcome and r.provider_id == one.provider_id and r.detail == one.detail for r in group)
+        for one, group in zip(worst, by_attempt.values(), strict=True)
     ]
     singles = [
         (attempt, receipt)
@@ -157,7 +156,3 @@ def _parameters(receipts: Sequence[Receipt], attempts: Mapping[UUID, int]) -> di
         "single_provider_ids": [r.provider_id for _, r in singles],
         "single_details": [r.detail for _, r in singles],
     }
-
-
-def _said(receipt: Receipt) -> tuple[Outcome, str | None, str | None]:
-    return receipt.outcome, receipt.provider_id, receipt.detail

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import struct
+from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -31,6 +32,8 @@ _hasher = PasswordHasher()
 _LINK_END = "a"
 _LINK_HEAD = struct.Struct(">4sIB")  # key id, expiry (seconds since 1970; 0: never), whether the subject is a uuid
 _TAG = 16  # bytes; RFC 2104 allows half of the digest
+_HASH_BLOCK = 64  # bytes, of SHA-256
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def hash_password(password: str) -> str:
@@ -161,14 +164,19 @@ class LinkSigner:
 
     def __init__(self, purpose: str) -> None:
         key = _keys()[0]
-        self._key_id, self._mac = _key_id(key), hmac.new(key, _link_use(purpose).encode() + b"\0", "sha256")
+        self._key_id = _key_id(key)
+        # HMAC (RFC 2104) by its two hashes: to copy those takes half as long as to copy `hmac.HMAC`.
+        block = (key if len(key) <= _HASH_BLOCK else hashlib.sha256(key).digest()).ljust(_HASH_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + _link_use(purpose).encode() + b"\0")
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def __call__(self, subject: UUID, ends: int) -> str:
         """Return the token for one subject; it ends at `ends` (seconds since 1970)."""
         payload = _LINK_HEAD.pack(self._key_id, ends, True) + subject.bytes
-        mac = self._mac.copy()
-        mac.update(payload)
-        return _token(payload, mac.digest())
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(payload)
+        outer.update(inner.digest())
+        return _token(payload, outer.digest())
 
 
 def sign_link(purpose: str, subject: str | UUID, *, expires_at: datetime | None) -> str:
@@ -188,7 +196,7 @@ def _link_use(purpose: str) -> str:
 
 
 def _token(payload: bytes, mac: bytes) -> str:
-    return base64.urlsafe_b64encode(payload + mac[:_TAG]).decode().rstrip("=") + _LINK_END
+    return b2a_base64(payload + mac[:_TAG], newline=False).translate(_URL_SAFE).decode().rstrip("=") + _LINK_END
 
 
 def read_link(token: str, purpose: str, now: datetime) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from campaigns.classes import POLICIES, WhenUnknown
 from outreach.errors import InvalidInput
+from outreach.values import value_object
 from outreach.vocabulary import Channel, NoticeClass, SuppressionReason
 
 
@@ -43,7 +44,7 @@ class LookUp:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class Receipt:
     """What happened to one message.
 
@@ -103,7 +104,7 @@ class PostalAddress:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class EmailEnvelope:
     """One email to one person; `headers` are the extra ones, such as List-Unsubscribe (RFC 8058)."""
 
@@ -136,7 +137,7 @@ class EmailEnvelope:
                 refuse_line_breaks(**{f"header {name!r}": value, "header name": name})
 
 
-@dataclass(frozen=True, slots=True)
+@value_object
 class SmsEnvelope:
     """One text message; `to` is E.164; `status_callback` is where the provider reports, without our id."""
 

@@ -131,13 +131,14 @@ def test_the_plan_that_postgres_keeps_for_the_gate_holds_no_message_against_ever
         try:
             with transaction() as session:
                 judged = last_look.judge(
-                    session, claim=claim, message_ids=message_ids, provider="sendgrid",
+                    session, claim=claim, channel=Channel.EMAIL, message_ids=message_ids, provider="sendgrid",
                     messages_per_call=messages_per_call, prices=[1], now=claim.now,
                 )  # fmt: skip
                 session.rollback()
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        assert len(judged) == 1_000
+        assert None not in judged.attempts
+        assert len(judged.attempts) == 1_000
         plan = kept_plan(database, *next(one for one in reversed(asked) if "judged" in one[0]))
         assert rows_looked_at(plan) <= 30 * 1_000
 

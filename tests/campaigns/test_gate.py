@@ -1,6 +1,8 @@
 """Each guard of claim and gate by itself; elsewhere one often stands behind the other and hides its absence."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,6 +16,7 @@ from campaigns.gate import gate
 from campaigns.planning import plan_slice
 from campaigns.preparing import Claim, Prepared, claim_next
 from outreach import clock
+from outreach.db import transaction
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel
 from tests.campaigns.test_controls_sending import RecordingProvider
@@ -46,8 +49,11 @@ def surely(claim: Claim | None) -> Claim:
 def through(session: Session, claim: Claim, ids: Sequence[UUID] = ()) -> set[UUID] | None:
     """Return who passes the gate; none when the chunk is not ours."""
     sender = Sender(Channel.EMAIL, RecordingProvider(), get_settings())
-    gated = gate(session, claim=claim, sender=sender, message_ids=ids or everybody(session), prices=[1])
-    return set(gated.attempts) if gated.ours else None
+    ids = ids or everybody(session)
+    gated = gate(session, claim=claim, sender=sender, message_ids=ids, prices=[1])
+    if not gated.ours:
+        return None
+    return {message_id for message_id, attempt in zip(ids, gated.attempts, strict=True) if attempt is not None}
 
 
 def everybody(session: Session) -> list[UUID]:
@@ -65,6 +71,32 @@ def test_everybody_passes_once(planned: Session) -> None:
     claim = surely(claimed(planned))
     assert through(planned, claim) == set(everybody(planned))
     assert through(planned, claim) == set()
+
+
+def test_each_message_that_passes_is_told_its_own_attempt_and_those_that_left_or_wait_none(planned: Session) -> None:
+    planned.execute(text("UPDATE campaigns SET notice_class = 'promotion'"))
+    claim = surely(claimed(planned))
+    ids = everybody(planned)
+    barred, waits = ids[1], ids[4]
+    planned.execute(
+        text("""INSERT INTO suppressions (channel, address, reason, source, created_at)
+                SELECT 'email', address, 'manual', 'test', now() FROM messages WHERE id = :id"""),
+        {"id": barred},
+    )
+    planned.execute(text("UPDATE messages SET send_state = 'cancelled' WHERE id = :id"), {"id": waits})
+    provider = RecordingProvider()
+    provider.messages_per_call = 3  # of seven: the places of the calls are not those of the messages
+    gated = gate(
+        planned, claim=claim, sender=Sender(Channel.EMAIL, provider, get_settings()), message_ids=ids, prices=[1]
+    )
+    assert gated.left == 1
+    told = dict(zip(ids, gated.attempts, strict=True))
+    kept = {row.id: row.attempt_id for row in planned.execute(text("SELECT id, attempt_id FROM messages"))}
+    assert told == kept
+    assert [message_id for message_id, attempt in told.items() if attempt is None] == [barred, waits]
+    calls = {row.id: row.message_ids for row in planned.execute(text("SELECT id, message_ids FROM attempts"))}
+    assert sorted(len(message_ids) for message_ids in calls.values()) == [1, 3, 3]
+    assert all(message_id in calls[attempt] for message_id, attempt in told.items() if attempt is not None)
 
 
 def test_a_worker_that_lost_its_chunk_neither_sends_nor_closes_nor_gives_back_what_another_one_holds(
@@ -170,3 +202,48 @@ def test_one_person_leaves_at_the_gate_with_the_reason(planned: Session, why: st
     assert through(planned, claim, [first, *others]) == set(others)
     reason = planned.scalar(text("SELECT reason FROM messages WHERE id = :id"), {"id": first})
     assert reason == REASONS.get(why, why)
+
+
+# What looks much like a reason to leave, and is none.
+NO_REASONS = {
+    "barred on another channel": LEAVINGS["suppressed"].replace("SELECT channel,", "SELECT 'sms',"),
+    "a ban that was lifted": """INSERT INTO suppressions (channel, address, reason, source, created_at, lifted_at)
+        SELECT channel, address, 'stop', 'test', now(), now() FROM messages WHERE id = :id""",
+    "cleared in another segment": f"""INSERT INTO audience_members
+        SELECT (m).* FROM (SELECT jsonb_populate_record(a, '{{"segment_id": 987654, "grade": "cleared"}}') AS m
+                           FROM audience_members a WHERE a.customer_id = {_WHO}) other""",
+    "a no to another channel": LEAVINGS["no_consent"].replace("'email'", "'sms'"),
+}
+
+
+@pytest.mark.parametrize("why", NO_REASONS)
+def test_what_concerns_another_place_keeps_nobody_from_passing(planned: Session, why: str) -> None:
+    claim = surely(claimed(planned))
+    ids = everybody(planned)
+    done: Any = planned.execute(text(NO_REASONS[why]), {"id": ids[0]})
+    assert done.rowcount == 1
+    assert through(planned, claim, ids) == set(ids)
+
+
+def test_who_is_called_back_while_the_gate_looks_is_not_sent_to(database: str) -> None:
+    with transaction() as session:
+        campaign = a_campaign(session, PEOPLE, clock.now(session))
+        campaign.ladder, campaign.waves = [{"channel": "email"}], []
+        session.flush()
+        plan_slice(session, campaign=campaign, now=clock.now(session))
+    with transaction() as session:
+        claim, ids = surely(claimed(session)), everybody(session)
+
+    def look() -> set[UUID] | None:
+        with transaction() as session:
+            return through(session, claim, ids)
+
+    with ThreadPoolExecutor(1) as another:
+        with transaction() as session:
+            session.execute(text("UPDATE messages SET send_state = 'cancelled' WHERE id = :id"), {"id": ids[3]})
+            looking = another.submit(look)
+            with pytest.raises(TimeoutError):
+                looking.result(0.5)  # it waits to see what becomes of her
+        assert looking.result(10) == {*ids} - {ids[3]}
+    with transaction() as session:
+        assert ids[3] not in session.execute(text("SELECT message_ids FROM attempts")).scalar_one()

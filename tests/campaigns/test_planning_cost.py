@@ -109,7 +109,7 @@ def test_two_who_plan_at_once_write_each_notice_once(database: str) -> None:
 
 @pytest.mark.parametrize("notice_class", NoticeClass)
 @pytest.mark.parametrize("channel", Channel)
-def test_planning_reads_consents_as_the_gate_does(
+def test_consents_read_for_many_say_what_they_say_of_one(
     session: Session, notice_class: NoticeClass, channel: Channel
 ) -> None:
     campaign_over(session, 200, EMAIL)
@@ -125,14 +125,14 @@ def test_planning_reads_consents_as_the_gate_does(
     asked = {"notice_class": notice_class.value}
     told_apart = session.execute(
         text(f"""
-        WITH who AS (SELECT id AS customer_id FROM customers), words AS ({newest_words("who", [channel.value])})
-        SELECT {refused(f"'{channel.value}'", "c.id")} AS by_gate,
-               {refused_among("words", channel.value, "c.id")} AS by_planning, count(*) AS people
+        WITH words AS ({newest_words("IN (SELECT id FROM customers)", [channel.value])})
+        SELECT {refused(f"'{channel.value}'", "c.id")} AS asked_of_one,
+               {refused_among("words", channel.value, "c.id")} AS read_for_many, count(*) AS people
         FROM customers c GROUP BY 1, 2"""),
         asked,
     ).all()
-    assert all(row.by_gate is row.by_planning for row in told_apart)
-    assert {row.by_gate for row in told_apart} == {True, False}
+    assert all(row.asked_of_one is row.read_for_many for row in told_apart)
+    assert {row.asked_of_one for row in told_apart} == {True, False}
 
 
 def test_of_three_hundred_at_one_address_one_is_told(session: Session) -> None:

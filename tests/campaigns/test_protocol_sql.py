@@ -119,7 +119,7 @@ class Both:
         """Write a receipt."""
         if attempt:
             receipt = Receipt(self.id, outcome, "provider id" if outcome is Outcome.ACCEPTED else None)
-            receipts.record(self.session, receipts=[receipt], attempts={self.id: attempt}, claim_tries=0)
+            receipts.record(self.session, receipts=[receipt], attempts=[attempt], claim_tries=0)
             self.take(RECEIPTS[outcome], attempt)
 
     def sweep(self) -> None:

@@ -65,6 +65,16 @@ def test_a_link_for_a_message_is_short_enough_for_an_sms() -> None:
     assert security.read_link(token, "page", NOW - timedelta(seconds=1)) == subject
 
 
+@pytest.mark.parametrize("length", [32, 64, 65, 200])
+def test_links_made_one_after_the_other_are_those_made_alone_whatever_the_key(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    use_keys(monkeypatch, ("0123456789abcdef" * 13)[:length])
+    signer, ends = security.LinkSigner("page"), int(NOW.timestamp())
+    for subject in (uuid4(), uuid4()):
+        assert signer(subject, ends) == security.sign_link("page", subject, expires_at=NOW)
+
+
 @given(st.uuids(), st.integers(1, 2**32 - 1))
 def test_links_made_one_after_the_other_are_those_made_alone(subject: UUID, ends: int) -> None:
     signer = security.LinkSigner("page")

@@ -15,7 +15,7 @@ from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, Person
 
 from campaigns.providers.base import EmailEnvelope, Outcome
 from campaigns.providers.sendgrid import SendGrid
-from campaigns.providers.sharing import MAX_SUBSTITUTION_BYTES, common_parts, groups_of
+from campaigns.providers.sharing import HTML_TAG, MAX_SUBSTITUTION_BYTES, TEXT_TAG, common_parts, groups_of
 from outreach.vocabulary import NoticeClass
 from tests.campaigns.providers.cases import SENDGRID, email, message_id
 from tests.campaigns.providers.wire import http_server
@@ -112,7 +112,7 @@ def test_what_is_the_same_for_all_travels_once() -> None:
     group = [email(n, html=f"{frame}{n}{frame}", text="same", reply_to=None) for n in range(1, 5)]
     body = adapter().body_for(group)
     assert json.dumps(body).count(frame) == 2
-    assert [p["substitutions"] for p in body["personalizations"]] == [{"-outreach-html-": str(n)} for n in range(1, 5)]
+    assert [p["substitutions"] for p in body["personalizations"]] == [{HTML_TAG: str(n)} for n in range(1, 5)]
 
 
 def test_who_has_too_much_of_her_own_gets_a_call_of_her_own() -> None:
@@ -127,10 +127,10 @@ def test_class_safety_travels_alone() -> None:
 
 
 def test_a_text_that_holds_one_of_our_tags_travels_alone_and_unchanged() -> None:
-    envelopes = [email(0), email(1, html="see -outreach-text- here"), email(2)]
+    envelopes = [email(0), email(1, html=f"see {TEXT_TAG} here"), email(2)]
     assert sorted(groups_of(envelopes, 50)) == [[0, 2], [1]]
     body = adapter().body_for([envelopes[1]])
-    assert body["content"][1]["value"] == "see -outreach-text- here"
+    assert body["content"][1]["value"] == f"see {TEXT_TAG} here"
     assert "substitutions" not in body["personalizations"][0]
 
 
