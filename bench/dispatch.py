@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import naive_stack, planning_cost
+from bench.dispatch_worker import FULL_LIQUID
 from bench.sending_machine import Child, Machine, load, machine, processor_seconds
 from bench.sending_rows import bare_connection, people, queue_messages, scope
 from outreach.vocabulary import Channel
@@ -86,10 +87,17 @@ class Measured:
                 self._prototype(channel, number, mode)
 
     def two_workers(self) -> None:
-        """Email with one worker process and with two, one after the other."""
+        """Email with one worker process and with two, in turn; then with words that take most of the time.
+
+        One worker keeps far more than one processor busy with itself, PostgreSQL and the provider. What a second one
+        adds where two processors do not bound it is seen where a worker's own work is large beside theirs.
+        """
         for _ in range(ROUNDS):
-            self.product(Channel.EMAIL, self._sizes.email, "email one worker")
-            self.product(Channel.EMAIL, self._sizes.email, "email two workers", workers=2)
+            for workers, name in ((1, "one worker"), (2, "two workers")):
+                self.product(Channel.EMAIL, self._sizes.email, f"email {name}", workers=workers)
+            for workers, name in ((1, "one worker"), (2, "two workers")):
+                self.product(Channel.EMAIL, self._sizes.email // 4, f"email {name}, python-liquid", workers=workers,
+                             settings={FULL_LIQUID: "1"})  # fmt: skip
 
     def slow_provider(self) -> None:
         """Text messages at a provider that takes its time."""
@@ -186,10 +194,10 @@ class Measured:
             for what, rates in self.rates.items()
         ]
         # One worker keeps more than one processor busy: a second can only use what it leaves.
-        found.append({
-            "what": "email two workers x one, if no moment of any processor were lost",
-            "value": round(1 / statistics.median(self.busy["email one worker"]), 3),
-        })  # fmt: skip
+        found.extend({
+            "what": f"email two workers x one{words}, if no moment of any processor were lost",
+            "value": round(1 / statistics.median(self.busy[f"email one worker{words}"]), 3),
+        } for words in ("", ", python-liquid"))  # fmt: skip
         found.extend({"what": what, "value": round(value, 3)} for what, value in self.extra.items())
         return found + self.by_size
 
@@ -207,6 +215,8 @@ class Measured:
             _at_least("email share of the prototype", self._ratio("email product", "email prototype, rendered"), 0.5,
                       email),
             _at_least("email two workers x one", self._ratio("email two workers", "email one worker"), 1.6, email),
+            _at_least("email two workers x one, python-liquid",
+                      self._ratio("email two workers, python-liquid", "email one worker, python-liquid"), 1.6, email),
             _at_least("sms x naive", self._ratio("sms product", "sms naive"), 20, sms),
             _at_least("sms at 50 ms, share of connections / latency",
                       statistics.median(self.rates["sms slow provider"]) / bound, 0.8, sms),

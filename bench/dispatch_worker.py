@@ -1,7 +1,8 @@
 """The product as it sends: `campaigns.dispatch.dispatch` in a process of its own, with the real adapters over HTTP.
 
 `python -m bench.dispatch_worker CHANNEL [MESSAGES]` waits for a line, sends until nothing is due (with MESSAGES: until
-this many were handed over, polling), and prints what it did.
+this many were handed over, polling), and prints what it did. With `FULL_LIQUID` in the environment all words are
+rendered by python-liquid, as those are that `campaigns.liquid_fast` does not cover.
 """
 
 import json
@@ -15,6 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import configure_mappers
 
 from bench.sending_machine import memory_megabytes
+from campaigns import liquid_templates
 from campaigns.dispatch import dispatch
 from campaigns.envelopes import Sender, sender_for
 from outreach.db import transaction
@@ -22,10 +24,14 @@ from outreach.logs import configure_logging
 from outreach.models import Campaign
 from outreach.vocabulary import Channel
 
+FULL_LIQUID = "BENCH_FULL_LIQUID"
+
 
 def main(channel: Channel, wanted: int) -> None:
     """Send and report."""
     configure_logging()
+    if os.environ.get(FULL_LIQUID):
+        setattr(liquid_templates, "fast_text", lambda *_, **__: None)  # noqa: B010 - the name is that module's own
     sender = sender_for(channel)
     statements = [0]
 
