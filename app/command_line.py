@@ -1,4 +1,4 @@
-"""`outreach`, the command line: `python -m app.cli`, or `./run outreach` from a checkout."""
+"""All commands put together, and how they end."""
 
 import sys
 
@@ -52,7 +52,7 @@ application.add_typer(webhooks.inbound_commands, name="inbound")
 application.add_typer(webhooks.outgoing_commands, name="webhook")
 
 
-def main() -> None:
+def run() -> None:
     """Run one command; what went wrong is said in one line, with exit status 1."""
     try:
         application()
@@ -65,7 +65,3 @@ def main() -> None:
             names = ".".join(str(part) for part in complaint["loc"])
             say(f"outreach: OUTREACH_{names.upper()}: {complaint['msg']}")
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

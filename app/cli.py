@@ -1,0 +1,14 @@
+"""`outreach`, the command line: `python -m app.cli`, or `./run outreach` from a checkout."""
+
+from app.loading import loading
+
+
+def main() -> None:
+    """Run one command; what went wrong is said in one line, with exit status 1."""
+    with loading():
+        from app.command_line import run
+    run()
+
+
+if __name__ == "__main__":
+    main()
