@@ -4,6 +4,7 @@
 the migrated template) for tests that commit, start processes or break things.
 """
 
+import gc
 import itertools
 import os
 import shutil
@@ -18,12 +19,13 @@ import hypothesis
 import psycopg
 import pytest
 import urllib3
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
 from bench.serving import listening
-from outreach import clock, db, embedded, operators, queue
+from outreach import clock, db, embedded, operators, queue, security
 from outreach.db import make_engine
 from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
@@ -41,23 +43,63 @@ else:
     hypothesis.settings.load_profile("here")
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+MEMORY = Path("/dev/shm")
+ROOM = 3 * 2**30  # the engines of one process of the tests have never taken a tenth of it
+STRONG_PASSWORDS = security._hasher
+QUICK_PASSWORDS = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Collect without looking for garbage: modules and tests stay until the end, and there are thousands."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the end of the process clear away what was put aside: DuckDB complains of what is not."""
+    gc.unfreeze()
+
+
+def _place_of_engines() -> Path | None:
+    """Return where the engines keep their data: in memory where there is room, else where temporary files go.
+
+    Each database of a test is seven hundred files, which a disk takes four times as long to make and to delete.
+    """
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    fits = found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+    return MEMORY if fits and os.access(MEMORY, os.W_OK) else None
 
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[dict[str, str]]:
     """The URLs of the run's own PostgreSQL and Redis."""
-    home = Path(tempfile.mkdtemp(prefix="outreach-test-"))
+    home = Path(tempfile.mkdtemp(prefix="outreach-test-", dir=_place_of_engines()))
     home.chmod(0o711)
     try:
-        yield {
+        urls = {
             "database_url": embedded.start_postgres(home, durable=False),
             "redis_url": embedded.start_redis(home),
             "home": str(home),
         }
+        _hash_once(make_url(urls["database_url"]))
+        yield urls
     finally:
         embedded.destroy(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _hash_once(url: URL) -> None:
+    """Make logging in cheap: by default each client hashes the password 4,096 times for each connection."""
+    _as_administrator(url, f"SET scram_iterations = 1; ALTER ROLE {url.username} PASSWORD '{url.password}'")
 
 
 def _as_administrator(url: URL, statement: str) -> None:
@@ -88,12 +130,21 @@ def _settings_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     monkeypatch.setenv("OUTREACH_SMS_HOURS", "")
     monkeypatch.setenv("OUTREACH_WAVES_FROM", "0")
     monkeypatch.setenv("OUTREACH_AUTO_PAUSE", "false")
+    # Argon2id as well, which costs a thousandth; `strong_passwords` is for the tests of passwords themselves.
+    monkeypatch.setattr(security, "_hasher", QUICK_PASSWORDS)
     _forget()
     yield
     _forget()
 
 
+@pytest.fixture
+def strong_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep passwords as they are kept in production."""
+    monkeypatch.setattr(security, "_hasher", STRONG_PASSWORDS)
+
+
 def _forget() -> None:
+    security._password_of_nobody.cache_clear()
     db.forget_engine()
     queue.celery_app.cache_clear()
     get_settings.cache_clear()
