@@ -4,6 +4,7 @@
 the migrated template) for tests that commit, start processes or break things.
 """
 
+import atexit
 import gc
 import itertools
 import os
@@ -11,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
 from tests.raw_files import copy_of_some_products
-from tests.serving import Stage
+from tests.serving import Stage, application_at_hand
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
 # Slowness says something of the machine only.
@@ -59,11 +59,7 @@ def pytest_collection() -> Iterator[Any]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """Let the end of the process clear away what was put aside: DuckDB complains of what is not."""
-    gc.unfreeze()
+        atexit.register(gc.unfreeze)  # DuckDB complains of what is not cleared away in the end
 
 
 def _place_of_engines() -> Path | None:
@@ -219,17 +215,10 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
-@lru_cache
-def _built_for(public_url: str) -> FastAPI:
-    from app.main import create_app
-
-    return create_app()
-
-
 @pytest.fixture
 def application() -> FastAPI:
-    """The API as it runs in production; to build it takes a second, and it keeps nothing of a test."""
-    return _built_for(get_settings().public_url)
+    """The API as it runs in production."""
+    return application_at_hand()
 
 
 @pytest.fixture
