@@ -22,9 +22,11 @@ class ErrorOut(BaseModel):
     where: str | None
 
 
-# What any route may answer instead; described once, for all of them.
+# What any route may answer instead; described once, for all of them. They point to the shape: FastAPI would build a
+# named model anew for each status of each of hundreds of routes, which took the first request a second.
+_SHAPE = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorOut.__name__}"}}}
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorOut, "description": words}
+    status: {"content": _SHAPE, "description": words}
     for status, words in {
         400: "The request cannot be read.",
         401: "No credentials or signature, or wrong ones.",
@@ -40,3 +42,5 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         503: "The database is away or busy; try again in a moment.",
     }.items()
 }
+# One route that names the model is enough to have it among the described shapes.
+WITH_SHAPE: dict[int | str, dict[str, Any]] = {404: {**ERRORS[404], "model": ErrorOut}}

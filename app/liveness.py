@@ -11,13 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from celery.signals import after_task_publish, beat_init
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
-
 from app.supervisor import answers
-from outreach.errors import OutreachError
-from outreach.queue import celery_app
+from outreach.errors import OutreachError, Unavailable
 from outreach.settings import get_settings
 
 
@@ -29,15 +24,24 @@ def api_is_healthy() -> bool:
 
 
 def worker_is_healthy(seconds: float = 5) -> bool:
-    """Tell whether a worker of this machine answers a ping through Redis."""
+    """Tell whether a worker of this machine answers a ping through Redis; raises `Unavailable` without Redis."""
+    # Celery only here: loading it takes a second, and the other checks run every few of them.
+    from kombu.exceptions import KombuError
+    from redis.exceptions import RedisError
+
+    from outreach.queue import celery_app
+
     options = {"pattern": f"*@{socket.gethostname()}", "matcher": "glob"}
-    with celery_app().connection_for_write() as connection:
-        # Ends at the first answer; of several workers on one machine any will do.
-        return bool(
-            celery_app().control.broadcast(
-                "ping", reply=True, limit=1, timeout=seconds, connection=connection, **options
+    try:
+        with celery_app().connection_for_write() as connection:
+            # Ends at the first answer; of several workers on one machine any will do.
+            return bool(
+                celery_app().control.broadcast(
+                    "ping", reply=True, limit=1, timeout=seconds, connection=connection, **options
+                )
             )
-        )
+    except (KombuError, RedisError) as error:
+        raise Unavailable(str(error)) from error
 
 
 def beat_is_healthy() -> bool:
@@ -51,6 +55,8 @@ def beat_is_healthy() -> bool:
 
 def watch_beat() -> None:
     """Make this process touch the file after each publication, once it has become beat."""
+    from celery.signals import beat_init  # as above
+
     beat_init.connect(_begin, weak=False)
 
 
@@ -71,7 +77,7 @@ def main(names: list[str]) -> int:
         return 2
     try:
         healthy = checks[names[0]]()
-    except (OutreachError, OSError, KombuError, RedisError) as error:
+    except (OutreachError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         healthy = False
     return 0 if healthy else 1
@@ -82,6 +88,8 @@ def _beat_file() -> Path:
 
 
 def _begin(**_: Any) -> None:
+    from celery.signals import after_task_publish  # as above
+
     _beat_file().parent.mkdir(parents=True, exist_ok=True)
     after_task_publish.connect(note_ring, weak=False)
 

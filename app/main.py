@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from app import answers, health, metrics
-from app.error_shape import ERRORS
+from app.error_shape import ERRORS, WITH_SHAPE
 from app.middleware import Correlation, DeclaredSize, SecurityHeaders
 from app.web import customer_pages, importing, routes, survey_pages
 from app.web.files import STATIC, Files
@@ -62,7 +62,9 @@ def create_app() -> FastAPI:
         application.include_router(pages, max_body_size=BODY_BYTES)
     application.mount("/static", Files(directory=STATIC), name="static")
 
-    @application.get("/api/openapi.json", dependencies=[Depends(public("the source code tells as much"))])
+    told = [Depends(public("the source code tells as much"))]
+
+    @application.get("/api/openapi.json", dependencies=told, responses=WITH_SHAPE)
     def describe() -> dict[str, Any]:
         """Describe all JSON routes (OpenAPI)."""
         return application.openapi()

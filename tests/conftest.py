@@ -4,13 +4,14 @@
 the migrated template) for tests that commit, start processes or break things.
 """
 
+import atexit
+import gc
 import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,19 @@ import hypothesis
 import psycopg
 import pytest
 import urllib3
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
 from bench.serving import listening
-from outreach import clock, db, embedded, operators, queue
+from outreach import clock, db, embedded, operators, queue, security
 from outreach.db import make_engine
 from outreach.permissions import Permission, person_at_the_terminal
 from outreach.schema import migrate
 from outreach.settings import get_settings
 from tests.raw_files import copy_of_some_products
-from tests.serving import Stage
+from tests.serving import Stage, application_at_hand
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
 # Slowness says something of the machine only.
@@ -41,23 +43,60 @@ else:
     hypothesis.settings.load_profile("here")
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+MEMORY = Path("/dev/shm")
+ROOM = 3 * 2**30  # the engines of one process of the tests have never taken a tenth of it
+STRONG_PASSWORDS = security._hasher
+QUICK_PASSWORDS = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Collect without looking for garbage: modules and tests stay until the end, and there are thousands."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000)  # each query leaves hundreds of objects, so that 700 are reached again and again
+        gc.enable()
+        atexit.register(gc.unfreeze)  # DuckDB complains of what is not cleared away in the end
+
+
+def _place_of_engines() -> Path | None:
+    """Return where the engines keep their data: in memory where there is room, else where temporary files go.
+
+    Each database of a test is seven hundred files, which a disk takes four times as long to make and to delete.
+    """
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    fits = found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+    return MEMORY if fits and os.access(MEMORY, os.W_OK) else None
 
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[dict[str, str]]:
     """The URLs of the run's own PostgreSQL and Redis."""
-    home = Path(tempfile.mkdtemp(prefix="outreach-test-"))
+    home = Path(tempfile.mkdtemp(prefix="outreach-test-", dir=_place_of_engines()))
     home.chmod(0o711)
     try:
-        yield {
+        urls = {
             "database_url": embedded.start_postgres(home, durable=False),
             "redis_url": embedded.start_redis(home),
             "home": str(home),
         }
+        _hash_once(make_url(urls["database_url"]))
+        yield urls
     finally:
         embedded.destroy(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _hash_once(url: URL) -> None:
+    """Make logging in cheap: by default each client hashes the password 4,096 times for each connection."""
+    _as_administrator(url, f"SET scram_iterations = 1; ALTER ROLE {url.username} PASSWORD '{url.password}'")
 
 
 def _as_administrator(url: URL, statement: str) -> None:
@@ -88,12 +127,21 @@ def _settings_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     monkeypatch.setenv("OUTREACH_SMS_HOURS", "")
     monkeypatch.setenv("OUTREACH_WAVES_FROM", "0")
     monkeypatch.setenv("OUTREACH_AUTO_PAUSE", "false")
+    # Argon2id as well, which costs a thousandth; `strong_passwords` is for the tests of passwords themselves.
+    monkeypatch.setattr(security, "_hasher", QUICK_PASSWORDS)
     _forget()
     yield
     _forget()
 
 
+@pytest.fixture
+def strong_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep passwords as they are kept in production."""
+    monkeypatch.setattr(security, "_hasher", STRONG_PASSWORDS)
+
+
 def _forget() -> None:
+    security._password_of_nobody.cache_clear()
     db.forget_engine()
     queue.celery_app.cache_clear()
     get_settings.cache_clear()
@@ -168,17 +216,10 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
-@lru_cache
-def _built_for(public_url: str) -> FastAPI:
-    from app.main import create_app
-
-    return create_app()
-
-
 @pytest.fixture
 def application() -> FastAPI:
-    """The API as it runs in production; to build it takes a second, and it keeps nothing of a test."""
-    return _built_for(get_settings().public_url)
+    """The API as it runs in production."""
+    return application_at_hand()
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pytest
 import urllib3
 
 from app.machine import sandbox_environment
-from bench.serving import serving
 from campaigns.envelopes import forget_senders
 from outreach import db, queue
 from outreach.settings import get_settings
+from tests.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 

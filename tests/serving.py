@@ -1,9 +1,35 @@
-"""One HTTP server for the tests of a whole run."""
+"""The application, built once, and one HTTP server for the tests of a whole run."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+
+from bench.serving import listening
+from outreach.settings import get_settings
+
+
+@lru_cache
+def _built_for(scheme: str) -> FastAPI:
+    from app.main import create_app
+
+    return create_app()
+
+
+def application_at_hand() -> FastAPI:
+    """Return the application as it runs in production: it keeps nothing of a test, and its routes take seconds."""
+    return _built_for(urlsplit(get_settings().public_url).scheme)
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[str]:
+    """Serve it on a port of its own; yields its URL."""
+    with listening(application_at_hand(), port) as url:
+        yield url
 
 
 class Stage:

@@ -1,10 +1,8 @@
 """Webhooks out, for operators: who is told of what, what was tried, and the button that sends it again."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from outreach import clock
@@ -14,69 +12,12 @@ from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Permission
 from outreach.vocabulary import OutgoingState
 from webhooks import outgoing, subscriptions
+from webhooks.schemas import DeliveryOut, EventOut, NewSubscriber, SubscriberOut, SubscriberWithSecret
 
 router = APIRouter(prefix="/api/webhooks-out", tags=["webhooks out"])
 RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Manager = Annotated[Actor, Depends(requires(Permission.CONNECTORS_MANAGE))]
 may_read = [Depends(requires(Permission.WEBHOOKS_READ))]
-
-
-class NewSubscriber(BaseModel):
-    """Who is to be told of what; `*` stands for every event."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1, max_length=200)
-    url: str = Field(max_length=2000, examples=["https://example.com/outreach"])
-    events: list[str] = Field(min_length=1, max_length=50, examples=[["problem.known", "problem.resolved"]])
-
-
-class SubscriberOut(BaseModel):
-    """A subscriber, without its secret; while `disabled_at` is set it is told nothing."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    name: str
-    url: str
-    events: list[str]
-    created_by: str
-    created_at: datetime
-    overlap_until: datetime | None
-    disabled_at: datetime | None
-    disabled_because: str | None
-
-
-class SubscriberWithSecret(SubscriberOut):
-    """A subscriber with its new secret, which is not shown again."""
-
-    secret: str
-
-
-class DeliveryOut(BaseModel):
-    """One event owed to one subscriber, with what each try answered."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    subscriber_id: int
-    event_id: int
-    state: OutgoingState
-    tries: int
-    next_try_at: datetime
-    done_at: datetime | None
-    attempts: list[dict[str, Any]]
-
-
-class EventOut(BaseModel):
-    """Something that happened and that somebody subscribed to."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    kind: str
-    happened_at: datetime
-    data: dict[str, Any]
 
 
 @router.get("/events", dependencies=may_read)

@@ -1,10 +1,11 @@
-"""What the JSON routes of responses and inbound events give."""
+"""What the JSON routes of responses, inbound events and webhooks out take and give."""
 
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from outreach.vocabulary import Channel, InboundState, Intent
+from outreach.vocabulary import Channel, InboundState, Intent, OutgoingState
 
 
 class ReplyOut(BaseModel):
@@ -69,3 +70,61 @@ class Replayed(BaseModel):
 
     id: int
     state: InboundState
+
+
+class NewSubscriber(BaseModel):
+    """Who is to be told of what; `*` stands for every event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=200)
+    url: str = Field(max_length=2000, examples=["https://example.com/outreach"])
+    events: list[str] = Field(min_length=1, max_length=50, examples=[["problem.known", "problem.resolved"]])
+
+
+class SubscriberOut(BaseModel):
+    """A subscriber, without its secret; while `disabled_at` is set it is told nothing."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    url: str
+    events: list[str]
+    created_by: str
+    created_at: datetime
+    overlap_until: datetime | None
+    disabled_at: datetime | None
+    disabled_because: str | None
+
+
+class SubscriberWithSecret(SubscriberOut):
+    """A subscriber with its new secret, which is not shown again."""
+
+    secret: str
+
+
+class DeliveryOut(BaseModel):
+    """One event owed to one subscriber, with what each try answered."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    subscriber_id: int
+    event_id: int
+    state: OutgoingState
+    tries: int
+    next_try_at: datetime
+    done_at: datetime | None
+    attempts: list[dict[str, Any]]
+
+
+class EventOut(BaseModel):
+    """Something that happened and that somebody subscribed to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    kind: str
+    happened_at: datetime
+    data: dict[str, Any]

@@ -9,6 +9,7 @@ import uvicorn
 
 from app import machine
 from app.checked_settings import check_settings
+from app.loading import loading
 from app.printing import say
 from campaigns.playbooks import install_defaults
 from outreach.db import transaction
@@ -36,9 +37,12 @@ def api() -> None:
     check_settings()
     configure_logging()
     settings = get_settings()
+    with loading():
+        from app.main import create_app  # the other commands start faster without the routes
+
+        application = create_app()
     uvicorn.run(
-        "app.main:create_app",
-        factory=True,
+        application,
         host=settings.api_host,
         port=settings.api_port,
         log_level="warning",
@@ -55,7 +59,8 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Processes that work at the same time.")] = 2,
 ) -> None:
     """Send, read what came in and refresh audiences."""
-    from app.worker import run_worker  # the other commands start faster without Celery's tasks
+    with loading():
+        from app.worker import run_worker  # the other commands start faster without Celery's tasks
 
     unknown = set(queues.split(",")) - set(QUEUES)
     if unknown:
@@ -65,7 +70,8 @@ def worker(
 
 def beat() -> None:
     """Ring for the sweeps every few seconds; one per installation."""
-    from app.worker import run_beat  # as above
+    with loading():
+        from app.worker import run_beat  # as above
 
     run_beat()
 

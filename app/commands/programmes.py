@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.printing import AsJson, print_fields, print_json, print_rows, terminal_actor
 from campaigns.programmes import verbs
-from campaigns.programmes.api import shown
+from campaigns.programmes.answers import shown
 from outreach import clock
 from outreach.db import transaction
 from outreach.errors import InvalidInput

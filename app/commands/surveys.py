@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.printing import AsJson, print_fields, print_json, print_rows, terminal_actor
 from campaigns.surveys import results as counting
 from campaigns.surveys import writing
-from campaigns.surveys.api import SurveyOut
+from campaigns.surveys.schemas import SurveyOut
 from outreach import clock
 from outreach.db import transaction
 from outreach.models import Survey

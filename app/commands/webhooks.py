@@ -11,8 +11,7 @@ from outreach.db import transaction
 from outreach.models import InboundEvent, OutgoingDelivery
 from outreach.vocabulary import InboundState, OutgoingState
 from webhooks import inbox, outgoing, subscriptions
-from webhooks.outgoing_api import DeliveryOut, SubscriberOut
-from webhooks.schemas import InboundEventOut
+from webhooks.schemas import DeliveryOut, InboundEventOut, SubscriberOut
 
 inbound_commands = typer.Typer(no_args_is_help=True, help="Events of providers and help desks that came in.")
 outgoing_commands = typer.Typer(no_args_is_help=True, help="Other systems that are told what happens.")

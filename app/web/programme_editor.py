@@ -12,8 +12,8 @@ from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from app.web.remembered import forget
 from campaigns.programmes import outlook, sentences, verbs
-from campaigns.programmes.api import ProgrammeIn
 from campaigns.programmes.repeats import WEEKDAYS
+from campaigns.programmes.schemas import ProgrammeIn
 from campaigns.programmes.steps import parse_definition
 from outreach import clock
 from outreach.doors import SessionDep, requires

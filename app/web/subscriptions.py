@@ -15,7 +15,7 @@ from outreach.models import OutgoingDelivery, OutgoingEvent, Subscriber
 from outreach.pagination import Page, fetch_page
 from outreach.permissions import Actor, Permission
 from webhooks import outgoing, subscriptions
-from webhooks.outgoing_api import NewSubscriber
+from webhooks.schemas import NewSubscriber
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 Reader = Annotated[Actor, Depends(requires(Permission.WEBHOOKS_READ))]

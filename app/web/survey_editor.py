@@ -11,8 +11,8 @@ from app.web.forms import Mistake, Sent, SentForm, attempt, read, see_other
 from app.web.layout import page
 from app.web.remembered import forget
 from campaigns.surveys import writing
-from campaigns.surveys.api import SurveyIn
 from campaigns.surveys.questions import MOST_QUESTIONS, standard_questions
+from campaigns.surveys.schemas import SurveyIn
 from outreach import clock
 from outreach.doors import SessionDep, requires
 from outreach.models import Template

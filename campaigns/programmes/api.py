@@ -1,83 +1,26 @@
 """The JSON routes of programmes: write, look, edit, activate, pause, resume, end."""
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, status
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from campaigns.programmes import verbs
-from campaigns.programmes.steps import Key as ProgrammeKey
+from campaigns.programmes.answers import shown
+from campaigns.programmes.schemas import DefinitionIn, ProgrammeIn, ProgrammeOut, ProgrammeProgressOut
 from outreach import clock
 from outreach.doors import PageDep, SessionDep, requires
-from outreach.models import Programme, Segment
+from outreach.models import Programme
 from outreach.pagination import Listing, fetch_page
 from outreach.permissions import Actor, Permission
-from outreach.vocabulary import ProgrammeKind, ProgrammeState
 
 router = APIRouter(prefix="/api/programmes", tags=["programmes"])
 reads = [Depends(requires(Permission.CAMPAIGNS_READ))]
 Writer = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_WRITE))]
 Approver = Annotated[Actor, Depends(requires(Permission.CAMPAIGNS_APPROVE))]
 Key = Annotated[str, Path(max_length=64)]
-
-
-class DefinitionIn(BaseModel):
-    """A new wording (docs/programmes.md)."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    definition: dict[str, Any]
-
-
-class ProgrammeIn(DefinitionIn):
-    """A programme to be written down as a draft; `segment` names whom it is for."""
-
-    key: ProgrammeKey
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    kind: ProgrammeKind
-    segment: Annotated[str, Field(max_length=64)] | None = None
-
-
-class ProgrammeOut(BaseModel):
-    """One programme with the wording in force."""
-
-    key: str
-    name: str
-    kind: ProgrammeKind
-    state: ProgrammeState
-    segment: str | None
-    version: int
-    definition: dict[str, Any]
-    created_by: str
-    created_at: datetime
-    activated_at: datetime | None
-
-
-class StepCountOut(BaseModel):
-    """The live counts of one step."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    version: int
-    step: int
-    what: str
-    waiting: int
-    notices: dict[str, int]
-
-
-class ProgrammeProgressOut(BaseModel):
-    """How a programme fares."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    enrolled: int
-    left: dict[str, int]
-    occurrences: dict[str, int]
-    steps: list[StepCountOut]
 
 
 @router.get("", dependencies=reads)
@@ -149,20 +92,3 @@ def _locked(session: Session, key: str) -> Programme:
     programme = verbs.find(session, key)
     session.refresh(programme, with_for_update=True)
     return programme
-
-
-def shown(session: Session, programme: Programme) -> ProgrammeOut:
-    """Return what is told of a programme."""
-    segment = session.get(Segment, programme.segment_id) if programme.segment_id else None
-    return ProgrammeOut(
-        key=programme.key,
-        name=programme.name,
-        kind=programme.kind,
-        state=programme.state,
-        segment=segment.key if segment else None,
-        version=programme.current_version,
-        definition=verbs.definition_of(session, programme).model_dump(mode="json"),
-        created_by=programme.created_by,
-        created_at=programme.created_at,
-        activated_at=programme.activated_at,
-    )

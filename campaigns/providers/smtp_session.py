@@ -209,15 +209,14 @@ def _connect(url: str, ends: float) -> _Bounded:
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError("not an SMTP address")
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    context = ssl.create_default_context()
     if parts.scheme == "smtps":
-        smtp: _Bounded = _BoundedTls(parts.hostname, port, ends, context=context)
+        smtp: _Bounded = _BoundedTls(parts.hostname, port, ends, context=ssl.create_default_context())
     else:
         smtp = _Bounded(parts.hostname, port, ends)
     try:
         smtp.ehlo_or_helo_if_needed()
         if parts.scheme == "smtp" and smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
+            smtp.starttls(context=ssl.create_default_context())
             smtp.ehlo()
         elif parts.scheme == "smtp" and parts.username and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
             raise ValueError("the server offers no TLS, so the password is not sent")

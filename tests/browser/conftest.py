@@ -30,9 +30,9 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
            "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
+    """One Chromium for all tests of pages; Playwright's event loop ends before other tests come that run their own."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed (apt-get install chromium, or name one in CHROME)")
     with sync_api.sync_playwright() as playwright:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bench.serving import serving
 from outreach.db import transaction
 from outreach.models import Customer, SegmentVersion, Suppression, Template
 from outreach.permissions import Permission
@@ -16,6 +15,7 @@ from tests.browser.administration import an_unknown_message, look_after
 from tests.browser.conftest import an_operator, sign_in
 from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT, installed  # noqa: F401
+from tests.serving import serving
 
 PAGES = {
     "/first-steps": Permission.SESSION_OWN,

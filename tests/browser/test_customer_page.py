@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from bench.serving import serving
 from outreach import clock
 from outreach.db import transaction
 from outreach.models import AuditEntry, Consent
 from outreach.vocabulary import Channel, Role
 from tests.browser.conftest import an_operator, sign_in
+from tests.serving import serving
 from tests.webhooks.test_replies import says, told
 
 

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from bench.serving import serving
 from campaigns.sweeps import plan_all
 from outreach import clock
 from outreach.db import transaction
@@ -16,6 +15,7 @@ from outreach.vocabulary import Role
 from tests.browser.conftest import PASSWORD, an_operator, sign_in
 from tests.browser.soundness import at_rest, faults_of, wrong_doors
 from tests.people import a_campaign
+from tests.serving import serving
 
 HOSTILE = (
     '<script>window.ran=1</script>',

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bench.serving import serving
 from campaigns.programmes import verbs
 from campaigns.programmes.sweeps import sweep
 from campaigns.surveys import writing
@@ -18,6 +17,7 @@ from tests.browser.conftest import an_operator, sign_in
 from tests.browser.soundness import faults_of, wrong_doors
 from tests.browser.test_pages import HOSTILE_TEXT
 from tests.campaigns.programmes.people import at, customers, days, delivered, message, segment, survey
+from tests.serving import serving
 
 PAGES = {
     "/programmes": Permission.CAMPAIGNS_READ,

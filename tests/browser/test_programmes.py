@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bench.serving import serving
 from campaigns.context import Recipient, contexts
 from campaigns.envelopes import sender_for
 from campaigns.programmes import verbs
@@ -20,6 +19,7 @@ from outreach.models import Campaign
 from outreach.vocabulary import Channel, ProgrammeKind, Role, SurveyKind
 from tests.browser.conftest import an_operator, sign_in
 from tests.campaigns.programmes.people import at, customers, delivered, segment, survey
+from tests.serving import serving
 
 PEOPLE = 40
 

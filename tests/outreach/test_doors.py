@@ -45,7 +45,7 @@ def test_each_role_may_do_all_that_the_roles_before_it_may() -> None:
     assert not any(each.endswith((".write", ".manage", ".approve")) for each in permissions_of(Role.VIEWER))
 
 
-def test_the_right_password_opens_and_nothing_else_does(session: Session) -> None:
+def test_the_right_password_opens_and_nothing_else_does(session: Session, strong_passwords: None) -> None:
     operator = hire(session)
     assert knock(session) is operator
     assert knock(session, email=" Anna@Example.COM ") is operator

@@ -31,6 +31,8 @@ PROBLEMS = ((60, 74, "c.id % 5 = 0"), (150, 171, "c.id % 7 = 0"), (260, 262, "c.
 PEOPLE = int(os.environ.get("PROGRAMME_PEOPLE", "240"))
 # The hours of these programmes are twelve of the day: each zone is awake at one sweep of two.
 TICK = timedelta(hours=12)
+# PostgreSQL does so by itself each minute, in which months go by here; without it whole tables are read each time.
+ANALYZED = {2, 30, 100, 200}
 
 
 def plans(session: Session) -> None:
@@ -94,6 +96,8 @@ SELECT made.id, m.customer_id, 0, 'likely', 'delivered', :now
 FROM made JOIN audience_members m ON m.segment_id = made.segment_id"""),
                 {"id": number, "now": now},
             )
+    if day in ANALYZED:
+        session.execute(text("ANALYZE"))
     half = "SELECT id FROM segments WHERE key = 'half'"
     if day == 120:
         leave(session, session.execute(text(half)).scalar_one(), now, "c.id % 10 = 0")
