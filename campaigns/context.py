@@ -123,7 +123,8 @@ class Links:
     def of(self, message_id: UUID) -> dict[str, str]:
         """Return the links of one message."""
         # In whole seconds, as a link holds them; a moment made for each of a million messages would cost more.
-        ends = (message_id.int >> 80) // 1000 + _LIFETIME_SECONDS if message_id.version == 7 else self._ends_from_now
+        whole = message_id.int
+        ends = (whole >> 80) // 1000 + _LIFETIME_SECONDS if whole >> 76 & 15 == 7 else self._ends_from_now
         found = dict(self._same)
         for name, address, sign in self._signed:
             found[name] = address + sign(message_id, ends)

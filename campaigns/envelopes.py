@@ -83,7 +83,7 @@ class Sender:
         notice_class: NoticeClass,
     ) -> Envelope | Unrenderable:
         """Render one message; what is wrong with one recipient never stops the others."""
-        language = (locale or DEFAULT_LANGUAGE).replace("_", "-").split("-")[0].lower()
+        language = _language_of(locale)
         words = content.get(language) or content.get(DEFAULT_LANGUAGE) or next(iter(content.values()), None)
         if words is None:
             return Unrenderable(recipient.message_id, f"The template has no words for {self.channel}.")
@@ -134,6 +134,11 @@ class Sender:
             notice_class=notice_class,
             size=rendered.size or "4x6",
         )
+
+
+@lru_cache(maxsize=1024)
+def _language_of(locale: str | None) -> str:
+    return (locale or DEFAULT_LANGUAGE).replace("_", "-").split("-")[0].lower()
 
 
 def content_of(template: Template) -> Content:

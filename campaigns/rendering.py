@@ -201,7 +201,9 @@ def _subject(text: str, name: str) -> str:
             for character in text
             if character not in _DIRECTION_MARKS
         )
-    text = " ".join(text.split())[:MAX_SUBJECT_CHARACTERS]
+    if "  " in text or text[:1] == " " or text[-1:] == " " or not text.isascii():
+        text = " ".join(text.split())
+    text = text[:MAX_SUBJECT_CHARACTERS]
     if not text:
         raise InvalidTemplate(f"{name}: the subject is empty for this person.", where="subject")
     return text

@@ -123,18 +123,19 @@ class EmailEnvelope:
     def __post_init__(self) -> None:
         # All at once first: of a million emails hardly one has a letter that must be looked at.
         lines = f"{self.to}{self.to_name}{self.subject}{self.from_address}{self.from_name}{self.reply_to}"
-        if not (lines.isascii() and lines.isprintable()):
-            refuse_line_breaks(
-                to=self.to,
-                to_name=self.to_name,
-                subject=self.subject,
-                from_address=self.from_address,
-                from_name=self.from_name,
-                reply_to=self.reply_to,
-            )
+        lines += "".join(self.headers) + "".join(self.headers.values())
+        if lines.isascii() and lines.isprintable():
+            return
+        refuse_line_breaks(
+            to=self.to,
+            to_name=self.to_name,
+            subject=self.subject,
+            from_address=self.from_address,
+            from_name=self.from_name,
+            reply_to=self.reply_to,
+        )
         for name, value in self.headers.items():
-            if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
-                refuse_line_breaks(**{f"header {name!r}": value, "header name": name})
+            refuse_line_breaks(**{f"header {name!r}": value, "header name": name})
 
 
 @value_object

@@ -78,10 +78,6 @@ class Lanes(Generic[E]):
         """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def one(self, group: Sequence[E], number: int, work: Work[E]) -> list[Receipt]:
-        """Send one part of a group on the calling thread, with the same care for its receipts."""
-        return self._one(group, number, work, Shared())
-
     def _lane(
         self,
         groups: Sequence[Sequence[E]],

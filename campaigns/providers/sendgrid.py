@@ -14,9 +14,10 @@ from pydantic import SecretStr
 
 from campaigns.providers.base import Asked, EmailEnvelope, LookUp, Outcome, Receipt, Search, messages_per_call_of
 from campaigns.providers.email_activity import activity_of
-from campaigns.providers.lanes import Lanes, StopLanesError
+from campaigns.providers.lanes import StopLanesError
 from campaigns.providers.pace import Pace
 from campaigns.providers.sharing import HTML_TAG, REPLY_TO_TAG, TEXT_TAG, SharedParts, groups_of, share
+from campaigns.providers.streams import StreamLanes, request, request_head
 from campaigns.providers.transport import Answer, Transport, problems_with_url, safe_detail
 from outreach.vocabulary import Channel, NoticeClass
 
@@ -55,14 +56,17 @@ class SendGrid:
         self._unsubscribe_groups = dict(unsubscribe_groups or {})
         self._bypass_for_safety = bypass_for_safety
         self._email_activity = email_activity
-        self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
-        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections)
+        self._transport = Transport(base_url, connections=1, timeout_seconds=timeout_seconds)  # to search
+        self._lanes: StreamLanes[EmailEnvelope] = StreamLanes(
+            self.name, base_url, connections=connections, timeout_seconds=timeout_seconds
+        )
         key = api_key.get_secret_value() if api_key else ""
         self._headers = {
             "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",
             "User-Agent": "outreach",
         }
+        self._head = request_head(base_url, "/v3/mail/send", self._headers)
 
     def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope; one receipt per envelope, in order."""
@@ -70,13 +74,22 @@ class SendGrid:
             return []
         # A chunk is of one class.
         numbered = groups_of(envelopes, messages_per_call_of(self, envelopes[0].notice_class))
-        groups = [[envelopes[i] for i in numbers] for numbers in numbered]
-        found = self._lanes.run(groups, lambda group, call: self._send_group(group, call, deadline))
-        receipts: list[Receipt | None] = [None] * len(envelopes)
-        for numbers, results in zip(numbered, found, strict=True):
-            for i, receipt in zip(numbers, results, strict=True):
-                receipts[i] = receipt
-        return [receipt for receipt in receipts if receipt is not None]
+        receipts: dict[int, Receipt] = {}
+        calls = 0
+        while numbered:
+            groups = [[envelopes[i] for i in numbers] for numbers in numbered]
+            found = self._lanes.run(groups, self._request, _receipts, deadline=deadline, pace=self._pace, first=calls)
+            calls += len(groups)
+            halves: list[list[int]] = []
+            for numbers, results in zip(numbered, found, strict=True):
+                if len(numbers) > 1 and results[0].outcome is Outcome.REJECTED:
+                    # The whole call was refused because of at least one person: find her, spare the rest.
+                    half = len(numbers) // 2
+                    halves += [numbers[:half], numbers[half:]]
+                else:
+                    receipts.update(zip(numbers, results, strict=True))
+            numbered = halves
+        return [receipts[i] for i in range(len(envelopes))]
 
     def body_for(self, group: Sequence[EmailEnvelope]) -> dict[str, Any]:
         """Return the JSON of one call; all of `group` share sender, class and reply domain."""
@@ -144,32 +157,19 @@ class SendGrid:
             person["substitutions"] = values
         return person
 
-    def _send_group(self, group: Sequence[EmailEnvelope], call: int, deadline: float) -> list[Receipt]:
-        if self._pace is not None:
-            self._pace.wait(deadline)
-        answer = self._transport.call(
-            "POST",
-            "/v3/mail/send",
-            headers=self._headers,
-            body=orjson.dumps(self.body_for(group)),
-            deadline=deadline,
-        )
-        outcome = _outcome_of(answer)
-        if outcome is Outcome.REJECTED and len(group) > 1:
-            # The whole call was refused because of at least one person: find her, spare the rest.
-            half = len(group) // 2
-            return self._half(group[:half], call, deadline) + self._half(group[half:], call, deadline)
-        provider_id = answer.headers.get("x-message-id") if outcome is Outcome.ACCEPTED else None
-        detail = None if outcome is Outcome.ACCEPTED else _detail_of(answer)
-        wait = _wait_of(answer) if outcome is Outcome.REFUSED else None
-        receipts = [Receipt(e.message_id, outcome, provider_id, answer.status, detail, wait, call=call) for e in group]
-        if outcome is Outcome.REFUSED:
-            raise StopLanesError(receipts)
-        return receipts
+    def _request(self, group: Sequence[EmailEnvelope]) -> bytes:
+        return request(self._head, orjson.dumps(self.body_for(group)))
 
-    def _half(self, group: Sequence[EmailEnvelope], call: int, deadline: float) -> list[Receipt]:
-        """Send one half; its trouble must not lose the receipts of the other."""
-        return self._lanes.one(group, call, lambda part, number: self._send_group(part, number, deadline))
+
+def _receipts(group: Sequence[EmailEnvelope], answer: Answer, call: int) -> list[Receipt]:
+    outcome = _outcome_of(answer)
+    provider_id = answer.headers.get("x-message-id") if outcome is Outcome.ACCEPTED else None
+    detail = None if outcome is Outcome.ACCEPTED else _detail_of(answer)
+    wait = _wait_of(answer) if outcome is Outcome.REFUSED else None
+    receipts = [Receipt(e.message_id, outcome, provider_id, answer.status, detail, wait, call=call) for e in group]
+    if outcome is Outcome.REFUSED:
+        raise StopLanesError(receipts)
+    return receipts
 
 
 def _person(address: str, name: str | None) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Many small calls at once over kept-alive connections, one event loop thread per adapter.
+"""Many calls at once over kept-alive connections, one event loop thread per adapter.
 
-For providers that take one message per call, where a thread per call costs more than the call. The same rules as in
+For what is sent by the million: a thread and a client library per call cost more than the call. The same rules as in
 `transport`: nothing is ever retried or redirected, and every failure says whether the request may have left.
 """
 
@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +29,23 @@ from campaigns.providers.transport import (
 )
 
 E = TypeVar("E", bound=HasMessageId)
+
+
+def request_head(base_url: str, path: str, headers: Mapping[str, str]) -> bytes:
+    """Return everything of a POST that is the same for all, up to the value of Content-Length.
+
+    A setting that holds a line break must not become two headers: what cannot be printed becomes a question mark.
+    """
+    parts = urlsplit(base_url.rstrip("/"))
+    named = {"Host": parts.netloc.rpartition("@")[2], **headers, "User-Agent": "outreach"}
+    lines = [f"POST {parts.path}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+    plain = ("".join(letter if " " <= letter <= "~" else "?" for letter in line) for line in lines)
+    return ("\r\n".join(plain) + "\r\nContent-Length: ").encode()
+
+
+def request(head: bytes, body: bytes) -> bytes:
+    """Return the bytes of one request."""
+    return b"%s%d\r\n\r\n%s" % (head, len(body), body)
 
 
 class Stream(asyncio.Protocol):
@@ -128,16 +145,20 @@ class StreamLanes(Generic[E]):
 
     def run(
         self,
-        envelopes: Sequence[E],
-        request_of: Callable[[E], bytes],
-        receipt_of: Callable[[E, Answer, int], Receipt],
+        groups: Sequence[Sequence[E]],
+        request_of: Callable[[Sequence[E]], bytes],
+        receipts_of: Callable[[Sequence[E], Answer, int], list[Receipt]],
         *,
         deadline: float,
         pace: Pace | None = None,
-    ) -> list[Receipt]:
-        """Return one receipt per envelope, in order; see `Lanes` for what spares the calls that have not started."""
+        first: int = 0,
+    ) -> list[list[Receipt]]:
+        """Make one call per group, numbered from `first` on; returns the receipts of each, in the order of the groups.
+
+        See `Lanes` for what spares the calls that have not started.
+        """
         loop = self._running_loop()
-        work = self._run(envelopes, request_of, receipt_of, deadline, pace)
+        work = self._run(groups, request_of, receipts_of, deadline, pace, first)
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     def close(self) -> None:
@@ -162,39 +183,40 @@ class StreamLanes(Generic[E]):
 
     async def _run(
         self,
-        envelopes: Sequence[E],
-        request_of: Callable[[E], bytes],
-        receipt_of: Callable[[E, Answer, int], Receipt],
+        groups: Sequence[Sequence[E]],
+        request_of: Callable[[Sequence[E]], bytes],
+        receipts_of: Callable[[Sequence[E], Answer, int], list[Receipt]],
         deadline: float,
         pace: Pace | None,
-    ) -> list[Receipt]:
+        first: int,
+    ) -> list[list[Receipt]]:
         started = time.monotonic()
-        results: list[list[Receipt]] = [[] for _ in envelopes]
-        turn, shared = iter(range(len(envelopes))), Shared()
+        results: list[list[Receipt]] = [[] for _ in groups]
+        turn, shared = iter(range(len(groups))), Shared()
 
         async def lane() -> None:
             async with self._turns:
                 stream: Stream | None = None
                 for number in turn:
-                    envelope = envelopes[number]
+                    group = groups[number]
                     if shared.stopped:
-                        results[number] = shared.refuse([envelope])
+                        results[number] = shared.refuse(group)
                         continue
                     try:
-                        request = request_of(envelope)
+                        made = request_of(group)
                         if pace is not None and (wait := pace.turn(deadline)):
                             await asyncio.sleep(wait)
                         stream = await self._usable(stream, deadline)
-                        answer = await stream.call(request, self._seconds(deadline))
-                        results[number] = [receipt_of(envelope, answer, number)]
+                        answer = await stream.call(made, self._seconds(deadline))
+                        results[number] = receipts_of(group, answer, first + number)
                     except Exception as error:  # noqa: BLE001 - each becomes a receipt
-                        results[number] = self._lanes.receipts_of_trouble(error, [envelope], number, shared)
+                        results[number] = self._lanes.receipts_of_trouble(error, group, first + number, shared)
                 if stream is not None and stream.usable:
                     self._idle.append(stream)
 
-        await asyncio.gather(*(lane() for _ in range(min(self._connections, len(envelopes)))))
+        await asyncio.gather(*(lane() for _ in range(min(self._connections, len(groups)))))
         self._lanes.log(results, started)
-        return [receipt for receipts in results for receipt in receipts]
+        return results
 
     async def _usable(self, stream: Stream | None, deadline: float) -> Stream:
         """Return the lane's own stream, an idle one or a new one; raises NotSentError without a connection."""

@@ -23,7 +23,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 from campaigns.providers.base import LookUp, Outcome, Receipt, Search, SmsEnvelope
 from campaigns.providers.lanes import StopLanesError
 from campaigns.providers.pace import Pace
-from campaigns.providers.streams import StreamLanes
+from campaigns.providers.streams import StreamLanes, request, request_head
 from campaigns.providers.transport import (
     Answer,
     MaybeSentError,
@@ -155,7 +155,9 @@ class Twilio:
 
     def send(self, envelopes: Sequence[SmsEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope; one receipt per envelope, in order."""
-        return self._lanes.run(envelopes, self._request, _receipt, deadline=deadline, pace=self._pace)
+        groups = [[envelope] for envelope in envelopes]
+        found = self._lanes.run(groups, self._request, _receipts, deadline=deadline, pace=self._pace)
+        return [receipt for receipts in found for receipt in receipts]
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002
         """Search the messages to one number for the very same text.
@@ -203,13 +205,17 @@ class Twilio:
         self._lanes.close()
         self._transport.close()
 
-    def _request(self, envelope: SmsEnvelope) -> bytes:
+    def _request(self, group: Sequence[SmsEnvelope]) -> bytes:
         """Return the bytes of the request; a test holds them equal to those of the official SDK."""
+        (envelope,) = group
         form = f"To={form_value(envelope.to)}&Body={form_value(envelope.body)}{self._sender_field}"
         if envelope.status_callback:
             form += f"&StatusCallback={_callback_field(envelope.status_callback)}{envelope.message_id}"
-        body = form.encode()
-        return b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
+        return request(self._head, form.encode())
+
+
+def _receipts(group: Sequence[SmsEnvelope], answer: Answer, call: int) -> list[Receipt]:
+    return [_receipt(group[0], answer, call)]
 
 
 def _receipt(envelope: SmsEnvelope, answer: Answer, call: int) -> Receipt:
@@ -271,14 +277,13 @@ def _outcome_of(status: int, code: int | None) -> Outcome:
 
 
 def _head(base_url: str, account_sid: str, auth_token: str) -> bytes:
-    """Return everything of a request that is the same for all, up to the value of Content-Length."""
-    parts = urlsplit(base_url.rstrip("/"))
     key = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
-    return (
-        f"POST {parts.path}/2010-04-01/Accounts/{quote(account_sid)}/Messages.json HTTP/1.1\r\n"
-        f"Host: {parts.netloc.rpartition('@')[2]}\r\nAuthorization: Basic {key}\r\nAccept: application/json\r\n"
-        "User-Agent: outreach\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "
-    ).encode("ascii", "replace")
+    headers = {
+        "Authorization": f"Basic {key}",
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    return request_head(base_url, f"/2010-04-01/Accounts/{quote(account_sid)}/Messages.json", headers)
 
 
 @lru_cache(maxsize=16)

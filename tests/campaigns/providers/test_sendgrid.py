@@ -191,3 +191,29 @@ def test_check_names_the_setting(key: SecretStr | None, word: str) -> None:
     assert "SG.x" not in provider.check()[0]
     assert provider.look_up(message_id(0), "a", None).search == "unable"  # type: ignore[arg-type]
     provider.close()
+
+
+def test_a_key_with_a_line_break_makes_no_second_header() -> None:
+    with http_server(SENDGRID.answers) as wire:
+        ours = SendGrid(base_url=wire.url, api_key=SecretStr("SG.x\r\nX-Evil: yes"), connections=1)
+        ours.send([email(1)], deadline=time.monotonic() + 5)
+        ours.close()
+    (call,) = wire.calls
+    assert call.headers["authorization"] == "Bearer SG.x??X-Evil: yes"
+    assert "x-evil" not in call.headers
+
+
+def test_one_bad_person_is_found_with_few_calls_and_each_call_has_its_own_number() -> None:
+    envelopes = [email(n) for n in range(16)]
+    with http_server(SENDGRID.answers) as wire:
+        wire.refuse_where = str(envelopes[5].message_id).encode()
+        ours = adapter(wire.url)
+        receipts = ours.send(envelopes, deadline=time.monotonic() + 5)
+        ours.close()
+    assert [n for n, receipt in enumerate(receipts) if receipt.outcome is not Outcome.ACCEPTED] == [5]
+    assert receipts[5].outcome is Outcome.REJECTED
+    assert len(wire.calls) == 9  # 16; 8, 8; 4, 4; 2, 2; 1, 1
+    shared: dict[int | None, list[int]] = {}
+    for n, receipt in enumerate(receipts):
+        shared.setdefault(receipt.call, []).append(n)
+    assert sorted(shared.values()) == [[0, 1, 2, 3], [4], [5], [6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]
