@@ -1,4 +1,4 @@
-"""`python -m bench NAME [--size small|full] --json`: measure, and print one JSON object as the last line."""
+"""`python -m bench NAME [--size small|full] --json`: measure, and print one JSON object; logs go to standard error."""
 
 import argparse
 import importlib
@@ -7,6 +7,8 @@ import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 _NOT_BENCHES = {
     "sink",
@@ -41,6 +43,7 @@ def main() -> int:
     parser.add_argument("--size", choices=["small", "full"], default="full")
     parser.add_argument("--json", action="store_true", help="print the result as JSON only")
     given = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     found: dict[str, Any] = importlib.import_module(f"bench.{given.name}").run(given.size)
     if not given.json:
         _show(found)

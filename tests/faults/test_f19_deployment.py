@@ -122,8 +122,10 @@ def test_a_migration_gives_way_to_those_who_use_the_table_and_comes_when_they_ar
 def test_a_rolling_deployment_with_a_migration_loses_and_doubles_nothing(
     database: str, install: Install, next_release: None
 ) -> None:
-    people = 5000
-    installation = install({"sendgrid": {"latency_ms": 400}}, email_messages_per_call="2")
+    people = 6000
+    # Slow enough to be there for the migration, in few calls: a provider that is too busy would be what is measured.
+    slowly = {"email_messages_per_call": "3", "provider_connections": "4"}
+    installation = install({"sendgrid": {"latency_ms": 400}}, **slowly)
     installation.start_api()
     a_campaign_on(Channel.EMAIL, people)
     installation.start_beat()
