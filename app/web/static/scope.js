@@ -6,11 +6,25 @@
 
   function tree() { return document.getElementById("builder"); }
 
+  // From the part that is drawn anew, not from the form: the form's own request, for the numbers, would call it off.
+  function redraw() {
+    htmx.ajax("POST", tree().getAttribute("action") + "/edit", { source: "#tree", target: "#tree", swap: "innerHTML" });
+  }
+
   document.addEventListener("change", function (event) {
     const field = event.target;
     if (!(field instanceof HTMLElement) || !field.hasAttribute("data-restructures") && !(field.matches && field.matches("select[name$=':other']"))) return;
-    const form = tree();
-    htmx.ajax("POST", form.getAttribute("action") + "/edit", { source: form, target: "#tree", swap: "innerHTML" });
+    redraw();
+  });
+
+  // Somebody may have chosen before this script was there.
+  document.addEventListener("DOMContentLoaded", function () {
+    const choices = tree() ? tree().querySelectorAll("select[data-restructures]") : [];
+    const early = Array.prototype.some.call(choices, function (each) {
+      const drawn = Array.prototype.find.call(each.options, function (option) { return option.defaultSelected; });
+      return each.selectedIndex !== (drawn ? drawn.index : 0);
+    });
+    if (early) redraw();
   });
 
   // After the form was drawn anew, focus stays where it was, and the numbers are asked for again.
