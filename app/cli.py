@@ -1,11 +1,11 @@
 """`outreach`, the command line: `python -m app.cli`, or `./run outreach` from a checkout."""
 
-from app.loading import loading
+from outreach.collecting import without_collecting
 
 
 def main() -> None:
     """Run one command; what went wrong is said in one line, with exit status 1."""
-    with loading():
+    with without_collecting():
         from app.command_line import run
     run()
 

@@ -9,9 +9,9 @@ import uvicorn
 
 from app import machine
 from app.checked_settings import check_settings
-from app.loading import loading
 from app.printing import say
 from campaigns.playbooks import install_defaults
+from outreach.collecting import without_collecting
 from outreach.db import transaction
 from outreach.logs import configure_logging
 from outreach.queue import QUEUES
@@ -37,7 +37,7 @@ def api() -> None:
     check_settings()
     configure_logging()
     settings = get_settings()
-    with loading():
+    with without_collecting():
         from app.main import create_app  # the other commands start faster without the routes
 
         application = create_app()
@@ -59,7 +59,7 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Processes that work at the same time.")] = 2,
 ) -> None:
     """Send, read what came in and refresh audiences."""
-    with loading():
+    with without_collecting():
         from app.worker import run_worker  # the other commands start faster without Celery's tasks
 
     unknown = set(queues.split(",")) - set(QUEUES)
@@ -70,7 +70,7 @@ def worker(
 
 def beat() -> None:
     """Ring for the sweeps every few seconds; one per installation."""
-    with loading():
+    with without_collecting():
         from app.worker import run_beat  # as above
 
     run_beat()
