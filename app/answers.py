@@ -11,6 +11,7 @@ from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.error_shape import answer
 from app.middleware import SECURITY_HEADERS
@@ -41,6 +42,7 @@ def install(application: FastAPI) -> None:
     application.add_exception_handler(DataError, _unstorable)
     application.add_exception_handler(OperationalError, _database)
     application.add_exception_handler(NoConnectionFree, _busy)
+    application.add_exception_handler(ClientDisconnect, _hung_up)
     application.add_exception_handler(Exception, _unexpected)
 
 
@@ -106,6 +108,12 @@ def _busy(request: Request, error: Exception) -> Response:
     return _answer(
         request, 503, "unavailable", "Too many requests at once; try again in a moment.", None, {"Retry-After": "5"}
     )
+
+
+def _hung_up(request: Request, error: Exception) -> Response:
+    # As browsers do with what they no longer want. Nobody reads this answer.
+    log.info("the caller hung up before the request was complete", method=request.method, error=type(error).__name__)
+    return Response(status_code=400)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

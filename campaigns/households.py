@@ -55,8 +55,9 @@ def covered_among(rows: str, channels: Collection[str]) -> str:
     """
     others = "EXISTS (SELECT 1 FROM customers o WHERE o.{} = r.address AND o.id <> r.customer_id)"
     crowded = {"email": others.format("email"), "sms": others.format("phone"), "postcard": "true"}
+    of_step = "r.step = {} AND " if len(channels) > 1 else ""
     near = " UNION ALL ".join(
-        f"SELECT r.*, '{channel}' AS channel FROM {rows} r WHERE r.step = {step} AND {crowded[channel]}"
+        f"SELECT r.*, '{channel}' AS channel FROM {rows} r WHERE {of_step.format(step)}{crowded[channel]}"
         for step, channel in enumerate(channels)
     )
     return f"""SELECT notice_id, customer_id FROM (

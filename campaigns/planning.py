@@ -139,8 +139,10 @@ def _statement(source: str, steps: _Steps, needs: _Needs) -> TextClause:
     """Return the planning statement over `source`: choose the channel, write notices, chunks and messages.
 
     `reached` has one row per recipient and channel that is tried at once, `settled` one per recipient, `owed` one per
-    message. What is looked up by IN is hashed, whatever the planner takes its size for. Ids are drawn before the rows
-    are written, so that nothing has to be read back and joined.
+    message. What is looked up by IN is hashed, whatever the planner takes its size for. Whether one is told is one
+    column, which the planner takes for true of half of them; of three conditions it expects next to nobody, and looks
+    for everybody's household one by one. Ids are drawn before the rows are written, so that nothing has to be read
+    back and joined.
     """
     due_at = "cast(:due_at AS timestamptz)"
     opens_at = f"coalesce(slots.opens_at, {due_at})" if needs.timed else due_at
@@ -187,13 +189,13 @@ WITH source AS NOT MATERIALIZED ({source}
     FROM reached {"ORDER BY customer_id, step" if steps.several else ""}
 ), settled AS MATERIALIZED (
     SELECT nextval('notices_id_seq') AS id, customer_id, occurrence, grade, evidence_items, evidence_orders,
-           evidence_tickets, held_out, wave, step, address, {zones}reason
+           evidence_tickets, held_out, wave, step, address, {zones}reason, reason IS NULL AND NOT held_out AS told
     FROM judged ORDER BY customer_id
 ), owed AS NOT MATERIALIZED (
     SELECT settled.id AS notice_id, settled.customer_id, settled.occurrence, settled.wave, settled.step AS first_step,
            {f"{each}.zones, {each}.due_at, {each}.closes_at, " if needs.timed else ""}{each}.step, {each}.address
     FROM settled {"JOIN reached USING (customer_id)" if steps.several else ""}
-    WHERE settled.reason IS NULL AND NOT settled.held_out
+    WHERE settled.told
 ), {covered}noted AS (
     INSERT INTO notices (id, campaign_id, customer_id, occurrence, grade, evidence_items, evidence_orders,
                          evidence_tickets, state, reason, created_at, settled_at, wave)

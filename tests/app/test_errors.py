@@ -1,12 +1,16 @@
 import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import structlog
 
 from outreach.db import forget_engine, transaction
 from outreach.models import Customer
 from outreach.permissions import Permission
 from outreach.settings import get_settings
+from tests.installation import until
 
 
 def shape(answer: Any) -> tuple[int, str]:
@@ -184,3 +188,13 @@ def test_a_customer_is_found_by_any_id_with_what_happened(api_server: Any) -> No
     assert found.status == 200
     assert json.loads(found.data)["attributes"] == {"tier": "gold"}
     assert (found.json()["timeline"], found.json()["problems"]) == ([], [])
+
+
+def test_whoever_hangs_up_leaves_one_quiet_line(api_server: Any) -> None:
+    at = urlsplit(api_server.url)
+    begun = f"POST /sign-in HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    with structlog.testing.capture_logs() as logs:
+        with socket.create_connection((at.hostname, at.port), timeout=10) as line:
+            line.sendall(f"{begun}Content-Length: 99\r\n\r\nemail=a".encode())
+        until(lambda: bool(logs), what="the line")
+    assert [(line["log_level"], line["method"]) for line in logs] == [("info", "POST")]

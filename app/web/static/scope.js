@@ -6,7 +6,7 @@
 
   function tree() { return document.getElementById("builder"); }
 
-  // From the part that is drawn anew, not from the form: the form's own request, for the numbers, would call it off.
+  // From the part that is drawn anew, as its buttons do: the later request calls off the earlier one.
   function redraw() {
     htmx.ajax("POST", tree().getAttribute("action") + "/edit", { source: "#tree", target: "#tree", swap: "innerHTML" });
   }
