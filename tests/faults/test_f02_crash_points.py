@@ -64,7 +64,8 @@ def test_a_crash_loses_and_doubles_nothing(
     database: str, install: Install, tmp_path: Path, point: str, channel: Channel
 ) -> None:
     provider = PROVIDERS[channel]
-    installation = install({provider: {"accept_then_drop": {"first": CALLS_IN_DOUBT}}} if point in NEEDS_DOUBT else None)
+    doubt = {"accept_then_drop": {"first": CALLS_IN_DOUBT}}
+    installation = install({provider: doubt} if point in NEEDS_DOUBT else None)
     if point in NEEDS_WEBHOOKS:
         installation.start_api()
     triggers = {name: tmp_path / name for name in (point, FIRST_CRASH.get(point, point))}
