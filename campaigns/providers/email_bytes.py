@@ -25,6 +25,8 @@ _ASCII = bytes(range(128))
 # RFC 5322, 3.2.3, and every letter beyond ASCII (RFC 6531, 3.3).
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _LABEL = r"[A-Za-z0-9\x80-\U0010ffff-]+"
+# Python's encoder counts a space at the end of a line as one character and then writes three.
+_SPACE_TOO_FAR = re.compile(rb"(?m)^([^\r\n]{74,75})(=(?:20|09)\r)$")
 _PLAIN_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
 
@@ -41,7 +43,7 @@ class WrittenEmail:
 def write(envelope: EmailEnvelope) -> WrittenEmail:
     """Return the email; its Message-ID carries our id, so that replies and bounces name it.
 
-    Lines end in CRLF and are at most 998 bytes long, those of the texts at most 78. Raises ValueError, IndexError or
+    Lines end in CRLF and are at most 998 bytes long, those of the texts at most 76 (RFC 2045, 6.7). Raises ValueError, IndexError or
     `email.errors.MessageError` for an address, or a text with half of a character pair, that cannot be written.
     """
     sender, recipient = _address(envelope.from_address), _address(envelope.to)
@@ -120,6 +122,8 @@ def _part(boundary: str, subtype: str, text: str) -> bytes:
     else:
         # A mailbox file would change a line that begins with "From ", and so break the signature (RFC 2045, 6.7).
         body = (b"\r\n" + b2a_qp(data)).replace(b"\r\nFrom ", b"\r\n=46rom=\r\n ")
+        if b"=20\r" in body or b"=09\r" in body:
+            body = _SPACE_TOO_FAR.sub(rb"\1=\r\n\2", body)
         encoding = "quoted-printable"
     head = (
         f'\r\n--{boundary}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'

@@ -1,10 +1,12 @@
 """One connection to an SMTP server (RFC 5321): opened, secured, logged in; then one message after the other."""
 
 import io
+import os
 import smtplib
 import socket
 import ssl
 import time
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -203,6 +205,12 @@ class _Answers(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
 
+@cache
+def _tls(_certificates: str | None) -> ssl.SSLContext:
+    """Read whom to trust, once for all connections: that takes longer than a handshake."""
+    return ssl.create_default_context()
+
+
 def _connect(url: str, ends: float) -> _Bounded:
     """Open, secure and log in."""
     parts = urlsplit(url)
@@ -210,13 +218,13 @@ def _connect(url: str, ends: float) -> _Bounded:
         raise ValueError("not an SMTP address")
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     if parts.scheme == "smtps":
-        smtp: _Bounded = _BoundedTls(parts.hostname, port, ends, context=ssl.create_default_context())
+        smtp: _Bounded = _BoundedTls(parts.hostname, port, ends, context=_tls(os.environ.get("SSL_CERT_FILE")))
     else:
         smtp = _Bounded(parts.hostname, port, ends)
     try:
         smtp.ehlo_or_helo_if_needed()
         if parts.scheme == "smtp" and smtp.has_extn("starttls"):
-            smtp.starttls(context=ssl.create_default_context())
+            smtp.starttls(context=_tls(os.environ.get("SSL_CERT_FILE")))
             smtp.ehlo()
         elif parts.scheme == "smtp" and parts.username and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
             raise ValueError("the server offers no TLS, so the password is not sent")
