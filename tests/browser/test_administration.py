@@ -108,9 +108,11 @@ def test_a_segment_is_made_by_pointing_at_conditions(looked_after: str, open_pag
     sign_in(page, looked_after, "author@example.com", then="/segments/new")
     page.get_by_label("Name").fill("People in the States")
     page.get_by_label("Key").fill("in-the-states")
-    page.get_by_role("button", name="Say who is in it").click()
-    # A line so slow that the numbers are asked for before the form is there again: neither may call off the other.
+    # A line so slow that she has chosen before the script is there, and that the numbers are asked for before the form
+    # is there again: neither may call off the other.
+    page.route("**/scope.js*", lambda route: (page.wait_for_timeout(1000), route.continue_()))
     page.route("**/edit", lambda route: (page.wait_for_timeout(600), route.continue_()))
+    page.get_by_role("button", name="Say who is in it").click()
     page.get_by_label("Field").first.select_option("customer.country")
     page.get_by_label("Value").first.fill("US")
     page.locator("#preview .big", has_text="40").wait_for()
