@@ -43,8 +43,9 @@ class WrittenEmail:
 def write(envelope: EmailEnvelope) -> WrittenEmail:
     """Return the email; its Message-ID carries our id, so that replies and bounces name it.
 
-    Lines end in CRLF and are at most 998 bytes long, those of the texts at most 76 (RFC 2045, 6.7). Raises ValueError, IndexError or
-    `email.errors.MessageError` for an address, or a text with half of a character pair, that cannot be written.
+    Lines end in CRLF and are at most 998 bytes long, those of the texts at most 76 (RFC 2045, 6.7). Raises ValueError,
+    IndexError or `email.errors.MessageError` for an address, or a text with half of a character pair, that cannot be
+    written.
     """
     sender, recipient = _address(envelope.from_address), _address(envelope.to)
     reply_to = None if envelope.reply_to is None else _address(envelope.reply_to)
