@@ -32,39 +32,13 @@ from campaigns.providers.transport import (
     problems_with_url,
     safe_detail,
 )
-from outreach.vocabulary import Channel, SuppressionReason
+from campaigns.providers.twilio_errors import meaning_of
+from outreach.vocabulary import Channel
 
 SETTINGS_RETRY_SECONDS = 300.0
 MAX_LOOK_UP_MESSAGES = 500
 # Our clock and Twilio's may differ by this much.
 CLOCK_SKEW = timedelta(minutes=2)
-
-# https://www.twilio.com/docs/api/errors: their numbers, our words. Other 4xx are refused for good.
-OUTCOME_OF_ERROR: dict[int, Outcome] = {
-    20003: Outcome.REFUSED,  # authentication
-    20429: Outcome.REFUSED,  # too many requests
-    21211: Outcome.REJECTED,  # not a phone number
-    21408: Outcome.REJECTED,  # region not enabled
-    21606: Outcome.REFUSED,  # our From number cannot send this: a setting
-    21610: Outcome.REJECTED,  # opted out
-    21611: Outcome.REFUSED,  # the queue of our number is full
-    21614: Outcome.REJECTED,  # not a mobile number
-    21617: Outcome.REJECTED,  # body too long
-    30001: Outcome.REFUSED,  # queue overflow
-    30005: Outcome.REJECTED,  # unknown handset
-    30006: Outcome.REJECTED,  # landline
-}
-# Those that are about the number, whoever writes to it; `webhooks/providers/twilio.py` has them for callbacks.
-BARRING_ERRORS: dict[int, SuppressionReason] = {
-    21211: SuppressionReason.UNUSABLE_NUMBER,
-    21610: SuppressionReason.OPTED_OUT_AT_PROVIDER,
-    21614: SuppressionReason.UNUSABLE_NUMBER,
-    30005: SuppressionReason.UNUSABLE_NUMBER,
-    30006: SuppressionReason.UNUSABLE_NUMBER,
-}
-# Trouble of ours that the next message would meet as well.
-_HOLDS_FOR_ALL = frozenset({20003, 20429, 21606, 21611, 30001})
-
 
 _OTHER_TEXTS = LookUp(Search.UNABLE, detail="Twilio has other texts to this number since; ours may be one of them.")
 
@@ -258,10 +232,10 @@ def _classified(
         detail=safe_detail(f"{shown or status}: {words}"),
         retry_after_seconds=wait,
         # Only with a refusal of this very message: a code that comes with trouble at Twilio proves nothing.
-        bars=BARRING_ERRORS.get(code or 0) if outcome is Outcome.REJECTED else None,
+        bars=meaning_of(code).bars if outcome is Outcome.REJECTED else None,
         call=call,
     )
-    if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or code in _HOLDS_FOR_ALL):
+    if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or meaning_of(code).holds_for_all):
         raise StopLanesError([receipt])
     return receipt
 
@@ -269,8 +243,8 @@ def _classified(
 def _outcome_of(status: int, code: int | None) -> Outcome:
     if status >= 500 or status == 408:
         return Outcome.UNKNOWN
-    if code in OUTCOME_OF_ERROR:
-        return OUTCOME_OF_ERROR[code]
+    if (known := meaning_of(code).outcome) is not None:
+        return known
     if status in {401, 403, 404, 429} or 300 <= status < 400:
         return Outcome.REFUSED
     return Outcome.REJECTED if 400 <= status < 500 else Outcome.UNKNOWN

@@ -10,8 +10,9 @@ import hmac
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+from campaigns.providers.twilio_errors import meaning_of
 from outreach.errors import InvalidInput, NotAuthenticated
-from outreach.vocabulary import Channel, EventKind, SuppressionReason
+from outreach.vocabulary import Channel, EventKind
 from webhooks.mime import Attachment
 from webhooks.providers.base import Malformed, ParsedBatch, ParsedEvent, ParsedReply
 from webhooks.signatures import require_match, single_header, usable
@@ -29,32 +30,6 @@ KINDS: dict[str, EventKind] = {
     "undelivered": EventKind.FAILED,
     "failed": EventKind.FAILED,
     "canceled": EventKind.FAILED,
-}
-
-# https://www.twilio.com/docs/api/errors: the codes after which writing to this number again is pointless.
-BARRING_ERRORS: dict[str, SuppressionReason] = {
-    "21610": SuppressionReason.OPTED_OUT_AT_PROVIDER,
-    "21211": SuppressionReason.UNUSABLE_NUMBER,  # not a number
-    "21614": SuppressionReason.UNUSABLE_NUMBER,  # not a mobile number
-    "30005": SuppressionReason.UNUSABLE_NUMBER,  # nobody has this number
-    "30006": SuppressionReason.UNUSABLE_NUMBER,  # a landline
-}
-
-# https://www.twilio.com/docs/api/errors: a callback has the number only, a manager wants to know what to do.
-ERROR_WORDS: dict[str, str] = {
-    "21211": "not a phone number",
-    "21408": "this region is not enabled in the account",
-    "21610": "this person has opted out at Twilio",
-    "21614": "not a mobile number",
-    "30001": "the queue of our number is full",
-    "30002": "the account is suspended",
-    "30003": "the phone cannot be reached, or is switched off",
-    "30004": "blocked by the phone or its carrier",
-    "30005": "nobody has this number",
-    "30006": "a landline, or a carrier that takes no texts",
-    "30007": "filtered by the carrier as unwanted",
-    "30008": "the carrier gave no reason",
-    "30034": "our number is not registered for business texts (A2P 10DLC)",
 }
 
 _MOST_FIELDS = 300
@@ -103,14 +78,15 @@ def parse_events(body: bytes, message_id: str | None = None) -> ParsedBatch:
         reason = "a status callback needs MessageSid and MessageStatus"
         return ParsedBatch((), (Malformed("body", reason, excerpt(body)),))
     error_code = text(_first(fields, "ErrorCode"), 20)
+    meaning = meaning_of(int(error_code) if error_code and error_code.isdecimal() else None)
     event = ParsedEvent(
         message_id=identifier(message_id),
         provider_id=sid,
         key=f"{sid}:{status}",
         kind=KINDS.get(status.lower(), EventKind.UNKNOWN),
         at=None,
-        detail=_detail_of(status, error_code),
-        bars=BARRING_ERRORS.get(error_code or ""),
+        detail=_detail_of(status, error_code, meaning.words),
+        bars=meaning.bars,
         address=_number(_first(fields, "To")),
         machine=False,
         raw=_raw(fields),
@@ -118,10 +94,9 @@ def parse_events(body: bytes, message_id: str | None = None) -> ParsedBatch:
     return ParsedBatch((event,), ())
 
 
-def _detail_of(status: str, error_code: str | None) -> str:
+def _detail_of(status: str, error_code: str | None, words: str) -> str:
     if not error_code:
         return status
-    words = ERROR_WORDS.get(error_code)
     return f"{status} (error {error_code}: {words})" if words else f"{status} (error {error_code})"
 
 

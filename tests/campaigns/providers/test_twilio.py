@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from twilio.rest import Client  # type: ignore[import-untyped]
 
 from campaigns.providers.base import LookUp, Outcome, Receipt, Search
-from campaigns.providers.twilio import BARRING_ERRORS, OUTCOME_OF_ERROR, Twilio, form_value
+from campaigns.providers.twilio import Twilio, form_value
+from campaigns.providers.twilio_errors import ERRORS
 from outreach.vocabulary import SuppressionReason
 from tests.campaigns.providers.cases import JSON, TWILIO, message_id, sms
 from tests.campaigns.providers.wire import Wire, as_json, http_server
-from webhooks.providers import twilio as webhook
 
 SINCE = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 TO = "+15550000001"
@@ -99,9 +99,10 @@ def test_what_is_said_of_the_account_the_sender_or_the_words_bars_nobody(code: i
     assert send_one(code, status).bars is None
 
 
-def test_answers_and_callbacks_bar_for_the_same_errors() -> None:
-    assert {str(code): bars for code, bars in BARRING_ERRORS.items()} == webhook.BARRING_ERRORS
-    assert all(OUTCOME_OF_ERROR[code] is Outcome.REJECTED for code in BARRING_ERRORS)
+def test_only_what_is_refused_for_good_bars_and_only_what_is_tried_again_holds_for_all() -> None:
+    assert all(error.words for error in ERRORS.values())
+    assert all(error.outcome is Outcome.REJECTED for error in ERRORS.values() if error.bars)
+    assert all((error.outcome is Outcome.REFUSED) == error.holds_for_all for error in ERRORS.values())
 
 
 def test_the_rate_limit_carries_its_wait() -> None:
