@@ -35,7 +35,7 @@ from tests.serving import Stage, application_at_hand
 
 # At every developer's the examples are new each time; what has to pass before a change goes in is the same each time.
 # Slowness says something of the machine only.
-hypothesis.settings.register_profile("here", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("here", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("here"), derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")

@@ -103,7 +103,8 @@ def test_a_programme_is_built_looked_at_started_and_followed(company: str, open_
 
     # An edit is a new version; Ada may not make one of what runs.
     ben.goto(f"{company}/programmes/pump/edit")
-    ben.get_by_label("Spread over days").fill("2")
+    with ben.expect_response(lambda answer: "spread_days=2" in (answer.request.post_data or "")):
+        ben.get_by_label("Spread over days").fill("2")
     ben.get_by_role("button", name="Save as the next version").click()
     ben.get_by_text("Version 2, in force").wait_for()
     assert ada.goto(f"{company}/programmes/pump/edit").status == 200

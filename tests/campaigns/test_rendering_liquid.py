@@ -96,7 +96,7 @@ def outcome(render: Any, context: dict[str, Any]) -> str:
 shared_names = st.sets(st.sampled_from(["a", "b", "c", "d", "e", "items"]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(sources(), contexts, st.booleans(), shared_names)
 def test_the_quick_way_means_what_the_full_way_means(
     source: str, context: dict[str, Any], html: bool, shared: set[str]
@@ -149,7 +149,7 @@ def test_each_piece_means_the_same_with_each_kind_of_value(piece: str, value: An
             assert outcome(template.render, facts) == outcome(template.render_fully, facts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5), ordinary_facts, st.booleans())
 def test_ordinary_texts_and_facts_go_the_quick_way_and_mean_the_same(
     pieces: list[str], facts: dict[str, Any], html: bool

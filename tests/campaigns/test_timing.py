@@ -25,7 +25,7 @@ def at(text: str, zone: ZoneInfo = NEW_YORK, fold: int = 0) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(instants, zones)
 def test_no_sms_goes_out_outside_the_window_in_any_zone_at_any_instant(instant: datetime, zone: ZoneInfo) -> None:
     slot = next_allowed(instant, [zone], EIGHT_TO_NINE)
@@ -38,7 +38,7 @@ def test_no_sms_goes_out_outside_the_window_in_any_zone_at_any_instant(instant: 
     assert slot.opens_at - instant <= timedelta(hours=24) + abs(offsets[1] - offsets[0])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(instants, zones, windows)
 def test_any_window_holds_through_gaps_and_overlaps(instant: datetime, zone: ZoneInfo, window: Window) -> None:
     slot = next_allowed(instant, [zone], window)
@@ -50,7 +50,7 @@ def test_any_window_holds_through_gaps_and_overlaps(instant: datetime, zone: Zon
         assert allowed(moment, zone, window)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(instants, st.lists(zones, min_size=1, max_size=6))
 def test_several_plausible_zones_must_all_agree(instant: datetime, plausible: list[ZoneInfo]) -> None:
     slot = next_allowed(instant, plausible, EIGHT_TO_NINE)

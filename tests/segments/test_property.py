@@ -271,9 +271,7 @@ def test_sql_answers_as_plain_python_does(
         savepoint.rollback()
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(person=people, rule=trees(row_facts["order_items"]))
 def test_evidence_is_the_rows_that_matched(session: Session, person: dict[str, Any], rule: dict[str, Any]) -> None:
     document = {"related": "order_items", "where": rule}
@@ -309,7 +307,7 @@ def shape(node: Any) -> Any:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(document=definitions)
 def test_the_compiled_text_never_depends_on_a_value(document: dict[str, Any]) -> None:
     def compiled(given: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 
 (function () {
   let timer = 0;
+  let leaving = false;
 
   function tree() { return document.getElementById("builder"); }
 
@@ -42,7 +43,8 @@
     htmx.trigger(tree(), "changed");
   });
   document.addEventListener("htmx:beforeRequest", function (event) {
-    if (event.detail.target && event.detail.target.id === "preview") event.detail.target.setAttribute("aria-busy", "true");
+    if (leaving) event.preventDefault();
+    else if (event.detail.target && event.detail.target.id === "preview") event.detail.target.setAttribute("aria-busy", "true");
   });
 
   function suggest(field) {
@@ -57,11 +59,13 @@
     timer = window.setTimeout(function () { suggest(event.target); }, 200);
   });
 
-  // Saving leaves the page; only the preview is asked for without leaving.
+  // Saving leaves the page, and nobody waits for numbers any more; whoever comes back does.
+  window.addEventListener("pageshow", function () { leaving = false; });
   document.addEventListener("click", function (event) {
     const button = event.target instanceof Element ? event.target.closest("[data-native]") : null;
     if (!button) return;
     event.preventDefault();
+    leaving = true;
     HTMLFormElement.prototype.submit.call(tree());
   });
 })();
