@@ -30,6 +30,10 @@ _AMERICAN_TIME = re.compile(
     r"(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})"
     r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?\s*(?P<half>[AaPp][Mm])?)?"
 )
+# What comes before the @ is ASCII and unquoted (dot-atom of RFC 5322).
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_PLAIN_EMAIL = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@([A-Za-z0-9.-]+)")
+_LONGEST_EMAIL = 254
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 # The names people write that CLDR lists otherwise.
 _OTHER_COUNTRY_NAMES = {
@@ -134,11 +138,23 @@ def email(value: str) -> str | None:
     value = value.strip().strip("<>")
     if not value:
         return None
+    plain = _PLAIN_EMAIL.fullmatch(value)
+    if plain and (domain := _usable_domain(plain[2])) and len(plain[1]) + 1 + len(domain) <= _LONGEST_EMAIL:
+        return f"{plain[1].lower()}@{domain}"
     try:
         found = validate_email(value, check_deliverability=False)
     except EmailNotValidError as error:
         raise Bad(str(error)) from error
     return f"{found.local_part.lower()}@{found.ascii_domain}"
+
+
+@lru_cache(maxsize=65_536)
+def _usable_domain(domain: str) -> str | None:
+    """Return a domain as the wire has it, none where it is unusable: many share one, and to judge it takes long."""
+    try:
+        return str(validate_email(f"a@{domain}", check_deliverability=False).ascii_domain)
+    except EmailNotValidError:
+        return None
 
 
 def phone(value: str, region: str | None) -> str | None:

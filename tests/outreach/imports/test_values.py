@@ -1,4 +1,10 @@
+from collections.abc import Callable
+
 import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import example, settings
+from hypothesis import given as given_any
+from hypothesis import strategies as st
 
 from outreach.imports import values
 
@@ -48,6 +54,42 @@ def test_equal_addresses_become_equal(given: str, expected: str | None) -> None:
 def test_unusable_addresses_are_refused(given: str) -> None:
     with pytest.raises(values.Bad):
         values.email(given)
+
+
+NEARLY = st.text("abcXYZ019!#$%&'*+/=?^_`{|}~-..é\"\\ @", max_size=12)
+DOMAINS = st.sampled_from(
+    ["example.com", "EXAMPLE.org", "a.localhost", "x.test", "1.2", "gmail.com.", "b_c.de", "-a.com"]
+)
+LONG = st.integers(60, 70).map(lambda length: "x" * length) | st.integers(180, 260).map(lambda length: "y" * length)
+LABELS = st.lists(st.sampled_from(["a" * 63, "a" * 64, "b-c", "xn--a", "com", ""]), min_size=1, max_size=6).map(
+    ".".join
+)
+
+
+@settings(max_examples=500)
+@given_any(local=NEARLY | LONG, domain=DOMAINS | NEARLY | LABELS)
+@example(local="x" * 64, domain=".".join(["a" * 63, "b" * 63, "c" * 59, "de"]))
+@example(local="x" * 64, domain=".".join(["a" * 63, "b" * 63, "c" * 57, "de"]))
+@example(local="x" * 70, domain="example.com")
+@example(local="xyz", domain=".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 58, "de"]))
+@example(local="PostMaster", domain="Example.com")
+@example(local="a..b", domain="example.com")
+@example(local="a.", domain="example.com")
+def test_the_short_way_of_plain_addresses_says_what_the_library_says(local: str, domain: str) -> None:
+    address = f"{local}@{domain}".strip().strip("<>")
+    assert what_comes_of(values.email, address) == what_comes_of(the_library, address)
+
+
+def the_library(address: str) -> str:
+    found = validate_email(address, check_deliverability=False)
+    return f"{found.local_part.lower()}@{found.ascii_domain}"
+
+
+def what_comes_of(read: Callable[[str], str | None], address: str) -> str | None:
+    try:
+        return read(address)
+    except (values.Bad, EmailNotValidError) as error:
+        return f"refused: {error}"
 
 
 @pytest.mark.parametrize(
