@@ -207,7 +207,7 @@ class _Answers(io.RawIOBase):
 
 @cache
 def _tls(_certificates: str | None) -> ssl.SSLContext:
-    """Read whom to trust, once for all connections: that takes longer than a handshake."""
+    """Read whom to trust, once for all connections: that takes longer than a handshake. Another file is read anew."""
     return ssl.create_default_context()
 
 

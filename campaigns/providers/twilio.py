@@ -235,7 +235,7 @@ def _classified(
         bars=meaning_of(code).bars if outcome is Outcome.REJECTED else None,
         call=call,
     )
-    if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or meaning_of(code).holds_for_all):
+    if outcome is Outcome.REFUSED and (status in {401, 403, 404, 429} or meaning_of(code).outcome is outcome):
         raise StopLanesError([receipt])
     return receipt
 

@@ -12,30 +12,29 @@ from outreach.vocabulary import SuppressionReason
 class TwilioError(NamedTuple):
     """What a number says to a manager (`words`) and to us.
 
-    `outcome` of a message that is answered with it; none where the HTTP status says enough, or only callbacks have it.
-    `bars` where it is about the recipient's number, whoever writes to it. `holds_for_all`: trouble of ours, which the
-    next message would meet as well.
+    `outcome` of a message that is answered with it: refused for trouble of ours, which the next one would meet as well,
+    or rejected for good; none where the HTTP status says enough, or only callbacks have it. `bars` where it is about
+    the recipient's number, whoever writes to it.
     """
 
     words: str
     outcome: Outcome | None = None
     bars: SuppressionReason | None = None
-    holds_for_all: bool = False
 
 
 ERRORS: dict[int, TwilioError] = {
-    20003: TwilioError("the account or its key is refused", Outcome.REFUSED, holds_for_all=True),
-    20429: TwilioError("too many requests", Outcome.REFUSED, holds_for_all=True),
+    20003: TwilioError("the account or its key is refused", Outcome.REFUSED),
+    20429: TwilioError("too many requests", Outcome.REFUSED),
     21211: TwilioError("not a phone number", Outcome.REJECTED, SuppressionReason.UNUSABLE_NUMBER),
     21408: TwilioError("this region is not enabled in the account", Outcome.REJECTED),
-    21606: TwilioError("our number cannot send this", Outcome.REFUSED, holds_for_all=True),
+    21606: TwilioError("our number cannot send this", Outcome.REFUSED),
     21610: TwilioError(
         "this person has opted out at Twilio", Outcome.REJECTED, SuppressionReason.OPTED_OUT_AT_PROVIDER
     ),
-    21611: TwilioError("the queue of our number is full", Outcome.REFUSED, holds_for_all=True),
+    21611: TwilioError("the queue of our number is full", Outcome.REFUSED),
     21614: TwilioError("not a mobile number", Outcome.REJECTED, SuppressionReason.UNUSABLE_NUMBER),
     21617: TwilioError("the text is too long", Outcome.REJECTED),
-    30001: TwilioError("the queue of our number is full", Outcome.REFUSED, holds_for_all=True),
+    30001: TwilioError("the queue of our number is full", Outcome.REFUSED),
     30002: TwilioError("the account is suspended"),
     30003: TwilioError("the phone cannot be reached, or is switched off"),
     30004: TwilioError("blocked by the phone or its carrier"),

@@ -43,8 +43,8 @@
     htmx.trigger(tree(), "changed");
   });
   document.addEventListener("htmx:beforeRequest", function (event) {
-    if (leaving) event.preventDefault();
-    else if (event.detail.target && event.detail.target.id === "preview") event.detail.target.setAttribute("aria-busy", "true");
+    if (!event.detail.target || event.detail.target.id !== "preview") return;
+    if (leaving) event.preventDefault(); else event.detail.target.setAttribute("aria-busy", "true");
   });
 
   function suggest(field) {
@@ -54,12 +54,13 @@
   }
   document.addEventListener("focusin", function (event) { if (event.target.dataset && event.target.dataset.field) suggest(event.target); });
   document.addEventListener("input", function (event) {
+    leaving = false;
     if (!event.target.dataset || !event.target.dataset.field) return;
     window.clearTimeout(timer);
     timer = window.setTimeout(function () { suggest(event.target); }, 200);
   });
 
-  // Saving leaves the page, and nobody waits for numbers any more; whoever comes back does.
+  // Saving leaves the page, and nobody waits for numbers any more; whoever comes back or goes on after all does.
   window.addEventListener("pageshow", function () { leaving = false; });
   document.addEventListener("click", function (event) {
     const button = event.target instanceof Element ? event.target.closest("[data-native]") : null;
