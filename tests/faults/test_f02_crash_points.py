@@ -22,14 +22,14 @@ PROVIDERS = {Channel.EMAIL: "sendgrid", Channel.SMS: "twilio", Channel.POSTCARD:
 PEOPLE = 12
 # Points that are passed only after something else has gone wrong.
 FIRST_CRASH = {"before_sweep_commit": "after_sending_commit"}
-CALLS_IN_DOUBT = 2  # of twelve people by email, of one each otherwise
+CALLS_IN_DOUBT = 2
 NEEDS_DOUBT = {"after_look_up", "before_settle_commit", "after_settle"}
 NEEDS_WEBHOOKS = {"before_inbox_commit", "after_inbox"}
 QUICK = {"after_sending_commit", "after_call", "before_settle_commit"}
 FLOORS = ("outreach", "segments", "campaigns", "webhooks", "app")
 
 # By point: the states of our half that may be left, one that must be, and how many people the provider has taken.
-# Of two calls in doubt one may still be within its grace when the other is settled.
+# The leases of two calls in doubt end some tenths of a millisecond apart, so that a look may fall between them.
 LEFT: dict[str, tuple[set[str], str, int]] = {
     "before_plan_commit": (set(), "", 0),
     "after_plan": ({"queued"}, "queued", 0),
@@ -84,7 +84,7 @@ def test_a_crash_loses_and_doubles_nothing(
     found = states()
     assert set(found) <= allowed
     assert found[certain] > 0 or not certain
-    assert point != "after_settle" or found["accepted"] > PEOPLE - CALLS_IN_DOUBT
+    assert point != "after_settle" or calls_in_doubt() < CALLS_IN_DOUBT
     assert len(record_of(installation)) == taken
     if point in NEEDS_WEBHOOKS:
         # Not applied, and nothing lost; or applied with everything that follows from it.
@@ -99,6 +99,14 @@ def states() -> Counter[str]:
     """Count messages by state of our half."""
     with transaction() as session:
         return Counter(session.scalars(text("SELECT send_state FROM messages")))
+
+
+def calls_in_doubt() -> int:
+    """Count calls of which nobody knows yet whether the provider took them."""
+    with transaction() as session:
+        return int(
+            session.scalar(text("SELECT count(DISTINCT attempt_id) FROM messages WHERE send_state = 'unknown'")) or 0
+        )
 
 
 def events_applied() -> int:
