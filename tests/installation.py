@@ -51,7 +51,7 @@ class Installation:
         self._serving = ExitStack()
         self.url, self.sandbox_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         port = self.sandbox_url.rsplit(":", 1)[1]
-        self.start(
+        self.sandbox_process = self.start(
             "sandbox", "--port", port, "--home", str(home / "sandbox"), "--webhooks-to", self.url, *sandbox_options
         )
         until(lambda: self._answers(f"{self.sandbox_url}/_sandbox/keys"), what="the sandbox")

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 # Begins the detail of every message for which no call was made: neither the provider's fault nor its answer.
 NOT_CALLED = "not called: "
 CONNECTION_RETRY_SECONDS = 5.0
+# A connection that ends for want of time may do so a little before the deadline: timers count in milliseconds.
+TIMER_SECONDS = 0.01
 
 
 class HasMessageId(Protocol):
@@ -60,12 +62,12 @@ class Lanes(Generic[E]):
         self._lanes = max(1, lanes)
         self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix=f"send-{provider}")
 
-    def run(self, groups: Sequence[Sequence[E]], work: Work[E]) -> list[list[Receipt]]:
-        """Return the receipts of each group, in the order of the groups."""
+    def run(self, groups: Sequence[Sequence[E]], work: Work[E], *, deadline: float) -> list[list[Receipt]]:
+        """Return the receipts of each group, in the order of the groups; `work` keeps to the deadline (monotonic)."""
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in groups]
         turn = iter(range(len(groups)))
-        shared = Shared()
+        shared = Shared(deadline)
         if len(groups) > 1:
             width = min(self._lanes, len(groups))
             list(self._pool.map(lambda _: self._lane(groups, results, turn, work, shared), range(width)))
@@ -102,7 +104,7 @@ class Lanes(Generic[E]):
             shared.stop(error.receipts[0].detail, error.receipts[0].retry_after_seconds)
             return error.receipts
         if isinstance(error, NotSentError):
-            if isinstance(error, DeadlinePassedError):
+            if isinstance(error, DeadlinePassedError) or shared.over:
                 shared.stop(str(error), None)
                 return shared.refuse(group)
             shared.stop(str(error), CONNECTION_RETRY_SECONDS)
@@ -131,10 +133,16 @@ class Lanes(Generic[E]):
 class Shared:
     """What the lanes of one run tell each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
         self.stopped = False
         self._detail = ""
         self._retry_after: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Tell whether the deadline is reached: no connection by then says that time was short, not who failed."""
+        return time.monotonic() >= self._deadline - TIMER_SECONDS
 
     def stop(self, detail: str | None, retry_after: float | None) -> None:
         """Spare the calls that have not started."""

@@ -71,7 +71,9 @@ class Lob:
     def send(self, envelopes: Sequence[PostcardEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope; one receipt per envelope, in order."""
         groups = [[envelope] for envelope in envelopes]
-        found = self._lanes.run(groups, lambda group, call: [self._send_one(group[0], call, deadline)])
+        found = self._lanes.run(
+            groups, lambda group, call: [self._send_one(group[0], call, deadline)], deadline=deadline
+        )
         return [receipt for receipts in found for receipt in receipts]
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002

@@ -36,7 +36,8 @@ class Smtp:
 
     def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:
         """Send each envelope over one of the connections; one receipt per envelope, in order."""
-        found = self._lanes.run([[e] for e in envelopes], lambda group, call: [self._send(group[0], call, deadline)])
+        groups = [[envelope] for envelope in envelopes]
+        found = self._lanes.run(groups, lambda group, call: [self._send(group[0], call, deadline)], deadline=deadline)
         return [receipt for receipts in found for receipt in receipts]
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:  # noqa: ARG002

@@ -192,7 +192,7 @@ class StreamLanes(Generic[E]):
     ) -> list[list[Receipt]]:
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in groups]
-        turn, shared = iter(range(len(groups))), Shared()
+        turn, shared = iter(range(len(groups))), Shared(deadline)
 
         async def lane() -> None:
             async with self._turns:

@@ -31,9 +31,7 @@ _LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class NotSentError(Exception):
-    """The request provably never left; `provider_wide` says that the next one would fare no better."""
-
-    provider_wide = True
+    """The request provably never left; the next one would fare no better."""
 
 
 class DeadlinePassedError(NotSentError):

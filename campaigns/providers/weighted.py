@@ -3,7 +3,9 @@
 Which sender a person has follows from her address alone (weighted rendezvous hashing, Mosharraf and Schindler 2014:
 "Weighted distributed hash tables"): it never changes while the senders stay the same, and a new sender takes its share
 evenly from the others. Another one takes over only what is known *not* to have been accepted, and never because of a
-rate limit: whoever says "slower" is not answered by going elsewhere. An unclear call is never repeated here.
+rate limit: whoever says "slower" is not answered by going elsewhere. Where nobody answered, another number of the same
+account would fare no better, so that another account takes over or the messages wait: a person who hears from another
+number without need has a second one to answer STOP to. An unclear call is never repeated here.
 """
 
 import hashlib
@@ -80,11 +82,13 @@ class WeightedSenders:
             for envelope in waiting:
                 parts.setdefault(left[envelope.message_id].pop(0).label, []).append(envelope)
             done = self._pool.map(lambda part: self._through(part[0], part[1], deadline), parts.items())
-            moves: set[UUID] = set()
-            for found, elsewhere in done:
+            for found, failed in done:
                 receipts.update((receipt.message_id, receipt) for receipt in found)
-                moves.update(r.message_id for r in found if elsewhere and r.outcome is Outcome.REFUSED)
-            waiting = [e for e in waiting if e.message_id in moves and left[e.message_id]]
+                for receipt in found:
+                    goes_on = failed and receipt.outcome is Outcome.REFUSED
+                    others = left[receipt.message_id] if goes_on else []
+                    left[receipt.message_id] = [sender for sender in others if sender.label not in failed]
+            waiting = [envelope for envelope in waiting if left[envelope.message_id]]
         return [receipts[envelope.message_id] for envelope in envelopes]
 
     def look_up(self, message_id: UUID, to: str, since: datetime, body: str | None = None) -> LookUp:
@@ -112,18 +116,23 @@ class WeightedSenders:
         now = time.monotonic()
         return sorted(order, key=lambda sender: self._rests_until[sender.label] > now)
 
-    def _through(self, label: str, envelopes: Sequence[Any], deadline: float) -> tuple[list[Receipt], bool]:
-        """Send through one sender; tells besides whether what it refused may go elsewhere."""
+    def _through(self, label: str, envelopes: Sequence[Any], deadline: float) -> tuple[list[Receipt], set[str]]:
+        """Send through one sender; returns besides the senders that failed, so that what was refused may go elsewhere.
+
+        That is the one that was asked, or all of its account where nobody answered.
+        """
         sender = next(sender for sender in self._senders if sender.label == label)
         receipts = sender.provider.send(envelopes, deadline=deadline)
-        limited = any(r.status_code == 429 for r in receipts)
-        elsewhere = not limited and any(
-            r.outcome is Outcome.REFUSED and not (r.detail or "").startswith(NOT_CALLED) for r in receipts
-        )
-        if elsewhere:
-            self._rests_until[label] = time.monotonic() + REST_SECONDS
-            log.warning("sender failed, the next one takes over", provider=self.name, sender=label[-4:])
-        return receipts, elsewhere
+        refused = [r for r in receipts if r.outcome is Outcome.REFUSED and not (r.detail or "").startswith(NOT_CALLED)]
+        if not refused or any(r.status_code == 429 for r in receipts):
+            return receipts, set()
+        failed = {label}
+        if all(receipt.status_code is None for receipt in refused):
+            failed = {other.label for other in self._senders if other.account == sender.account}
+        self._rests_until.update(dict.fromkeys(failed, time.monotonic() + REST_SECONDS))
+        detail = refused[0].detail
+        log.warning("sender failed", provider=self.name, senders=sorted(name[-4:] for name in failed), detail=detail)
+        return receipts, failed
 
 
 def _score(to: str, sender: WeightedSender) -> float:

@@ -4,12 +4,14 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
 
+from campaigns.circuits import is_trouble
 from campaigns.providers.base import Outcome, Search
 from tests.campaigns.providers.cases import HTTP_CASES, PRIVATE, SECRET, Case, message_id
 from tests.campaigns.providers.wire import Wire, http_server
@@ -145,6 +147,31 @@ def test_a_failed_tls_handshake_is_refused(case: Case, wire: Wire) -> None:
     provider.close()
     assert outcomes(receipts) == {Outcome.REFUSED}
     assert wire.calls == []
+
+
+@contextmanager
+def a_full_host() -> Iterator[str]:
+    """A host that takes no further connection and refuses none: whoever tries waits."""
+    with ExitStack() as open_ones:
+        host = open_ones.enter_context(socket.socket())
+        host.bind(("127.0.0.1", 0))
+        host.listen(0)
+        for _ in range(4):
+            waiting = open_ones.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(host.getsockname())
+        yield f"http://127.0.0.1:{host.getsockname()[1]}"
+
+
+def test_a_host_that_lets_nobody_in_is_told_from_a_deadline_that_came_first(case: Case) -> None:
+    with a_full_host() as url:
+        provider = case.make(url, 0.5)
+        late = provider.send([case.envelope(n) for n in range(6)], deadline=soon(0.3))
+        full = provider.send([case.envelope(n) for n in range(6)], deadline=soon())
+        provider.close()
+    assert outcomes(late + full) == {Outcome.REFUSED}
+    assert not any(is_trouble(receipt) for receipt in late)  # says nothing of the provider: its circuit stays closed
+    assert any(is_trouble(receipt) for receipt in full)
 
 
 def test_past_the_deadline_no_call_is_made(case: Case, provider: Any, wire: Wire) -> None:

@@ -118,6 +118,20 @@ def test_beside_what_was_refused_what_is_unclear_or_refused_for_good_stays_where
     assert second.sent == first.sent[:1]
 
 
+def test_where_nobody_answers_no_other_number_of_the_account_is_asked() -> None:
+    nobody = {"detail": "no connection (TimeoutError)"}
+    first, second, other = Sender(Outcome.REFUSED, **nobody), Sender(Outcome.REFUSED, **nobody), Sender()
+    numbers = [WeightedSender("+1555", first, 70), WeightedSender("+1666", second, 30)]
+    assert {r.outcome for r in send(WeightedSenders(numbers), 40)} == {Outcome.REFUSED}
+    assert first.sent
+    assert second.sent
+    assert len(first.sent) + len(second.sent) == 40
+    receipts = send(WeightedSenders([*numbers, WeightedSender("+1777", other, 1, account=1)]), 40)
+    assert {r.outcome for r in receipts} == {Outcome.ACCEPTED}
+    assert len(other.sent) == 40
+    assert len(first.sent) + len(second.sent) == 80  # each was asked once more, by its own number
+
+
 def test_a_second_account_takes_only_what_the_first_did_not() -> None:
     first, second = Sender(), Sender()
     send(two(first, second, account=1), 30)
