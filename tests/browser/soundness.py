@@ -13,7 +13,8 @@ from tests.browser.conftest import PASSWORD, sync_api
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 812}
 AT_REST = """() => !document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')
                    && [...document.images].every(image => image.complete)"""
-FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+# A function: Playwright evaluates an expression anew each time it looks, which the page's policy forbids.
+FITS = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 SERIOUS = """options => axe.run(options).then(found => found.violations
     .filter(each => ['serious', 'critical'].includes(each.impact))
     .map(each => `${each.id}: ${each.nodes[0].html.slice(0, 150)} ${JSON.stringify(each.nodes[0].any.slice(0, 1))}`))"""
