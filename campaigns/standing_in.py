@@ -39,6 +39,12 @@ def usable_sender(channel: Channel) -> Sender:
     return second if second is not None and _rests(first) else first
 
 
+def sender_named(channel: Channel, provider: str) -> Sender | None:
+    """Return the sender of the provider that a call was made with; none where the settings do not name it any more."""
+    senders = (sender_for(channel), stand_in_for(channel))
+    return next((sender for sender in senders if sender is not None and sender.provider.name == provider), None)
+
+
 def settle_doubts(*, channel: Channel, budget_seconds: float = 20) -> Counter[str]:
     """Look up what is in doubt on a channel, each attempt at the provider that it was made with."""
     first, second = sender_for(channel), stand_in_for(channel)

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from campaigns import lifecycle, samples
 from campaigns.context import Recipient, customer_words
-from campaigns.envelopes import Sender, Unrenderable, sender_for
+from campaigns.envelopes import Sender, Unrenderable
 from campaigns.providers.base import EmailEnvelope, SmsEnvelope
+from campaigns.standing_in import usable_sender
 from campaigns.unrecorded import new_unrecorded_id
 from outreach import audit, clock
 from outreach.db import transaction
@@ -46,7 +47,7 @@ def check_address(channel: Channel, address: str) -> str:
 def send_trial(key: str, *, customer_id: int, channel: Channel, address: str, actor: str) -> str:
     """Send one test and return what became of it; opens its own transactions, none during the call."""
     message_id = new_unrecorded_id()
-    sender = sender_for(channel)
+    sender = usable_sender(channel)
     with transaction() as session:
         campaign, now = lifecycle.find(session, key), clock.now(session)
         person = samples.person(session, campaign=campaign, customer_id=customer_id)

@@ -3,10 +3,11 @@
 The same protocol as for notices (docs/sending.md), one message at a time: claim commits, the provider is called with no
 transaction open, the receipt commits. What a crash or a time-out leaves open is looked up; provably absent is sent
 again, found is accepted, and what nobody can know goes back to the operator, because twice is worse than asking.
+While the first provider of email rests the second one is called, where there is one (`standing_in`).
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,8 +18,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.envelopes import sender_for
-from campaigns.providers.base import EmailEnvelope, Outcome, Receipt, Search, SmsEnvelope
+from campaigns.providers.base import EmailEnvelope, LookUp, Outcome, Provider, Receipt, Search, SmsEnvelope
 from campaigns.receipts import LONGEST_WAIT_SECONDS, MOST_TRIES
+from campaigns.standing_in import sender_named, usable_sender
 from campaigns.stops import stopped
 from outreach import clock
 from outreach.db import transaction
@@ -58,7 +60,7 @@ class _Call:
 
     id: UUID
     tries: int
-    channel: Channel
+    provider: Provider[Any]
     envelope: EmailEnvelope | SmsEnvelope
 
 
@@ -66,23 +68,23 @@ def send_due(*, most: int = 500) -> int:
     """Send the answers that are due and settle those in doubt; returns how many calls were made."""
     calls = 0
     _settle_doubts()
+    providers = {channel: usable_sender(channel).provider for channel in (Channel.EMAIL, Channel.SMS)}
     for _ in range(most):
         # Before the claim: a process that was frozen in between finds that its time is over, and calls nobody.
         deadline = time.monotonic() + PATIENCE
         with transaction() as session:
             claimed = session.scalar(_CLAIM, _moments())
-            call = _prepare(session, claimed) if claimed is not None else None
+            call = _prepare(session, claimed, providers) if claimed is not None else None
         if claimed is None:
             break
         if call is None:
             continue
         calls += 1
-        provider = sender_for(call.channel).provider
         try:
-            receipt = provider.send([call.envelope], deadline=deadline)[0]
+            receipt = call.provider.send([call.envelope], deadline=deadline)[0]
         except OutreachError as error:  # a setting is missing: nothing was called
             receipt = Receipt(call.id, Outcome.REFUSED, detail=error.message)
-        _write_down(call, provider.name, receipt)
+        _write_down(call, receipt)
     return calls
 
 
@@ -95,7 +97,7 @@ def _moments() -> dict[str, Any]:
     }
 
 
-def _prepare(session: Session, answer_id: UUID) -> _Call | None:
+def _prepare(session: Session, answer_id: UUID, providers: Mapping[Channel, Provider[Any]]) -> _Call | None:
     """Look once more whether it may go, and make its envelope; none when it may not."""
     row = session.get_one(OperatorAnswer, answer_id, populate_existing=True)
     customer = session.get(Customer, row.customer_id) if row.customer_id else None
@@ -108,7 +110,9 @@ def _prepare(session: Session, answer_id: UUID) -> _Call | None:
     except InvalidInput as error:
         _end(session, row, SendState.REJECTED, error.message)
         return None
-    return _Call(row.id, row.tries, row.channel, envelope)
+    provider = providers[row.channel]
+    row.provider = provider.name  # before the call: whoever finds it in doubt asks there
+    return _Call(row.id, row.tries, provider, envelope)
 
 
 def _envelope(
@@ -146,16 +150,15 @@ def _html(words: str, said: str, quoted: str) -> str:
     ).format(lines(words), get_settings().organisation, said, lines(quoted))
 
 
-def _write_down(call: _Call, provider: str, receipt: Receipt) -> None:
+def _write_down(call: _Call, receipt: Receipt) -> None:
     with transaction() as session:
         row = session.get_one(OperatorAnswer, call.id, with_for_update=True)
-        row.provider = provider
         if row.tries != call.tries or row.state not in {SendState.SENDING, SendState.UNKNOWN}:
             return  # settled by evidence meanwhile
         now = clock.now(session)
         row.provider_id, row.detail = receipt.provider_id or row.provider_id, receipt.detail
         if receipt.bars:
-            ban = {"channel": row.channel.value, "address": row.address, "source": provider, "now": now}
+            ban = {"channel": row.channel.value, "address": row.address, "source": call.provider.name, "now": now}
             session.execute(_BAR, ban | {"reason": receipt.bars.value})
         if receipt.outcome is Outcome.ACCEPTED:
             row.state, row.sent_at = SendState.ACCEPTED, now
@@ -176,12 +179,12 @@ def _settle_doubts() -> None:
     for answer_id in doubts:
         with transaction() as session:
             row = session.get_one(OperatorAnswer, answer_id)
-            asked = (row.address, row.called_at or row.written_at, row.text, row.tries)
-            provider = sender_for(row.channel).provider
-        found = provider.look_up(answer_id, asked[0], asked[1], asked[2])
+            tries, asked = row.tries, (row.address, row.called_at or row.written_at, row.text)
+            sender = sender_named(row.channel, row.provider or sender_for(row.channel).provider.name)
+        found = sender.provider.look_up(answer_id, *asked) if sender else LookUp(Search.UNABLE)
         with transaction() as session:
             row = session.get_one(OperatorAnswer, answer_id, with_for_update=True)
-            if row.state is not SendState.UNKNOWN or row.tries != asked[3]:
+            if row.state is not SendState.UNKNOWN or row.tries != tries:
                 continue
             if found.search is Search.FOUND:
                 row.state, row.provider_id = SendState.ACCEPTED, found.provider_id

@@ -2,7 +2,7 @@
 
 from campaigns import trial_sends
 from campaigns.context import Recipient
-from campaigns.envelopes import sender_for
+from campaigns.standing_in import usable_sender
 from campaigns.surveys import writing
 from campaigns.unrecorded import new_unrecorded_id
 from outreach.db import transaction
@@ -11,7 +11,7 @@ from outreach.vocabulary import Channel, NoticeClass
 
 def send_trial(key: str, *, channel: Channel, address: str, language: str, actor: str) -> str:
     """Send one test and return what became of it; opens its own transactions, none during the call."""
-    sender = sender_for(channel)
+    sender = usable_sender(channel)
     with transaction() as session:
         survey = writing.find(session, key)
         _, facts = writing.trial_facts(survey, language)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import text
 
-from campaigns import standing_in
+from campaigns import standing_in, trial_sends
 from campaigns.envelopes import forget_senders
 from outreach.db import transaction
 from outreach.settings import get_settings
@@ -156,3 +156,15 @@ def test_a_provider_that_the_settings_no_longer_name_is_not_asked_of_another(
     get_settings.cache_clear()
     forget_senders()
     assert settle() == {"still_unknown": unclear}
+
+
+def test_a_test_send_goes_the_way_that_messages_go_now(two: Two) -> None:
+    campaign_of(PEOPLE)
+    run_sql("""INSERT INTO provider_circuits (provider, channel, opened_at, retry_at)
+               VALUES ('sendgrid', 'email', now(), now() + interval '1 hour')""")
+    with transaction() as session:
+        customer_id = session.execute(text("SELECT min(id) FROM customers")).scalar_one()
+    said = trial_sends.send_trial(
+        "C-1", customer_id=customer_id, channel=Channel.EMAIL, address="us@example.com", actor="anna"
+    )
+    assert (said, len(two.by_mail()), two.sendgrid.calls) == ("accepted", 1, [])

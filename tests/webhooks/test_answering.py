@@ -11,11 +11,14 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from campaigns import stops
+from campaigns.envelopes import forget_senders
 from outreach import clock
 from outreach.db import transaction
 from outreach.errors import Conflict, InvalidInput
 from outreach.models import Consent, OperatorAnswer, Response, Suppression
+from outreach.settings import get_settings
 from outreach.vocabulary import Channel, EventKind, SendState, SuppressionReason
+from tests.campaigns.test_standing_in import Two, two
 from tests.installation import Installation, until
 from tests.webhooks.test_replies import barred, desk, says, told
 from webhooks import answer_sending, answering, deliveries, triage
@@ -24,6 +27,7 @@ from webhooks.providers.base import ParsedEvent
 from webhooks.tasks import apply_inbox
 
 assert desk  # the fixture of a connected desk
+assert two  # the fixture of two providers of email
 
 
 def answer(session: Session, response: Response, words: str = "We are on it.", **more: Any) -> OperatorAnswer:
@@ -171,3 +175,65 @@ def test_a_call_that_was_interrupted_before_it_reached_anybody_is_made_again(ins
     until(lambda: answer_sending.send_due() == 1, what="the second call")
     assert state_of(found)[0] is SendState.ACCEPTED
     assert len(reached(installation, "+12025550188")) == 1
+
+
+def an_email_answer() -> UUID:
+    """Write an answer to a reply that came by email."""
+    with transaction() as session:
+        messages = told(session, channel="email")
+        return answer(session, says(session, "When?", messages[1], channel=Channel.EMAIL)).id
+
+
+def sendgrid_rests() -> None:
+    """Open SendGrid's circuit for longer than a test takes."""
+    with transaction() as session:
+        session.execute(
+            text("""INSERT INTO provider_circuits (provider, channel, opened_at, retry_at)
+                    VALUES ('sendgrid', 'email', now(), now() + interval '1 hour')""")
+        )
+
+
+def provider_of(answer_id: UUID) -> str | None:
+    with transaction() as session:
+        return session.get_one(OperatorAnswer, answer_id).provider
+
+
+def test_while_the_first_provider_rests_an_answer_goes_through_the_second(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, known = an_email_answer(), list[str | None]()
+    take = two.mailbox.handle_DATA
+
+    async def look_first(*given: Any) -> str:
+        known.append(provider_of(found))
+        return str(await take(*given))
+
+    monkeypatch.setattr(two.mailbox, "handle_DATA", look_first)
+    sendgrid_rests()
+    assert answer_sending.send_due() == 1
+    assert (two.by_mail(), two.by_sendgrid()) == ([str(found)], [])
+    assert state_of(found)[0] is SendState.ACCEPTED
+    # Already during the call: a process that dies in it leaves an answer that is looked up where it may be.
+    assert known == ["smtp"]
+
+
+@pytest.mark.parametrize(("provider", "asked", "state"), [
+    ("sendgrid", True, SendState.QUEUED),  # which knows nothing of it: it goes again
+    ("smtp", False, SendState.DEAD),  # a mail server cannot be asked
+    ("gone", False, SendState.DEAD),  # in the settings no more: another provider cannot say that it was never sent
+])  # fmt: skip
+def test_an_answer_in_doubt_is_asked_about_where_it_was_called_for(
+    two: Two, provider: str, asked: bool, state: SendState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTREACH_SENDGRID_EMAIL_ACTIVITY", "true")
+    get_settings.cache_clear()
+    forget_senders()
+    two.sendgrid.answers = two.sendgrid.answers | {"accept": (200, {}, b'{"messages": []}')}
+    found = an_email_answer()
+    with transaction() as session:
+        session.execute(text("""UPDATE operator_answers SET state = 'unknown', tries = 1, called_at = now(),
+            due_at = now() - interval '1 second', provider = :provider"""), {"provider": provider})  # fmt: skip
+        stops.stop(session, channel=Channel.EMAIL, actor="anna", now=clock.now(session))  # it is not called again
+    assert answer_sending.send_due() == 0
+    assert [call.method for call in two.sendgrid.calls] == (["GET"] if asked else [])
+    assert state_of(found)[0] is state
