@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import select
 
 from app import cli
+from app.command_line import application_for
 from outreach.db import transaction
 from outreach.models import AuditEntry, Campaign, Customer, Operator
 from outreach.permissions import Permission
@@ -73,6 +75,30 @@ def outreach(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+WORDS = (
+    "up", "api", "worker", "beat", "migrate", "sandbox", "demo", "import", "problem", "segment", "scope", "campaign",
+    "ledger", "unknown", "programme", "survey", "health", "operator", "key", "inbox", "customer", "inbound", "webhook",
+)  # fmt: skip
+
+
+def test_each_word_brings_what_it_needs_and_help_brings_them_all() -> None:
+    words_of = typer.main.get_command
+    assert set(words_of(application_for("--help")).list_commands(None)) == set(WORDS)  # type: ignore[attr-defined]
+    assert set(words_of(application_for("")).list_commands(None)) == set(WORDS)  # type: ignore[attr-defined]
+    for word in WORDS:
+        assert word in words_of(application_for(word)).list_commands(None)  # type: ignore[attr-defined]
+
+
+def test_a_command_reads_nothing_that_others_need() -> None:
+    look = "import sys; from app.command_line import application_for; application_for({!r}); print(*sys.modules)"
+    loaded = {}
+    for word in ("beat", "campaign", "import"):
+        done = subprocess.run([sys.executable, "-c", look.format(word)], cwd=ROOT, capture_output=True, check=True)
+        loaded[word] = set(done.stdout.decode().split())
+    assert "duckdb" in loaded["import"]
+    assert "duckdb" not in loaded["beat"] | loaded["campaign"]
 
 
 def test_a_problem_lives_at_the_command_line_and_each_step_is_audited(terminal: Terminal) -> None:
