@@ -16,7 +16,7 @@ _GROUPS = {
     "problem": ("problems", "commands"),
     "segment": ("segments", "commands"),
     "scope": ("segments", "scope_commands"),
-    "campaign": ("campaigns", "commands"),
+    "campaign": ("sending", "commands"),  # those of `campaigns`, and more
     "ledger": ("campaigns", "ledger_commands"),
     "unknown": ("sending", "unknown_commands"),
     "programme": ("programmes", "commands"),

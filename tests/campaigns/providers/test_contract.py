@@ -187,12 +187,12 @@ def test_the_deadline_stops_a_long_window_and_tells_made_calls_from_others(
     wire.behaviour = "slow"
     receipts = provider.send([case.envelope(n) for n in range(200)], deadline=soon(0.5))
     assert len(receipts) == 200
-    refused = sum(r.outcome is Outcome.REFUSED for r in receipts)
-    assert 0 < refused < 200
+    assert {Outcome.ACCEPTED, Outcome.REFUSED} <= outcomes(receipts)
     asked = b"".join(call.body for call in wire.calls)
     for receipt in receipts:
         called = str(receipt.message_id).encode() in asked
-        assert called == (receipt.outcome is not Outcome.REFUSED)
+        # What the deadline cut off is unclear: the server may have read it or not.
+        assert receipt.outcome is Outcome.UNKNOWN or called == (receipt.outcome is Outcome.ACCEPTED)
 
 
 def test_a_bad_key_is_refused_not_rejected_and_spares_the_rest(case: Case, provider: Any, wire: Wire) -> None:
