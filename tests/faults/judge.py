@@ -62,6 +62,12 @@ def open_messages() -> int:
         return -1
 
 
+def planned() -> int:
+    """Count the messages that there are."""
+    with transaction() as session:
+        return int(session.scalar(text("SELECT count(*) FROM messages")) or 0)
+
+
 def open_chunks() -> int:
     """Count chunks that are not done."""
     with transaction() as session:
@@ -110,4 +116,5 @@ def judge(installation: Installation, *, key: str = "C-1") -> Judged:
 
 def expect_everybody_once(installation: Installation, number: int) -> None:
     """Fail unless each of `number` people was told exactly once."""
-    assert judge(installation) == Judged(number, 0, 0, {"accepted": number})
+    found, wanted = judge(installation), Judged(number, 0, 0, {"accepted": number})
+    assert found == wanted, f"{found}, not {wanted}"

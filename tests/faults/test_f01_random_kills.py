@@ -6,7 +6,7 @@ import pytest
 
 from outreach.vocabulary import Channel
 from tests.faults.conftest import Install
-from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, rest
+from tests.faults.judge import a_campaign_on, expect_everybody_once, open_messages, planned, rest
 from tests.faults.nemesis import keep_killing
 from tests.installation import until
 
@@ -36,6 +36,8 @@ def test_killed_workers_lose_nobody_and_tell_nobody_twice(
     # On a machine too busy to send anything within 200 ms the small run would otherwise never end.
     most = 20 if people < 500 else 5_000
     kills = keep_killing(crowd, random.Random(7), every=0.2, most=most, until=lambda: open_messages() <= people // 10)
+    # Whoever planned may have been killed at each try until now.
+    until(lambda: planned() == people, seconds=60, what="a plan for everybody")
     rest(120)
     for worker in crowd:
         installation.kill(worker)

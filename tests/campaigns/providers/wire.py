@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+HANGS_SECONDS = 8.0
+
 
 @dataclass
 class Call:
@@ -53,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if behaviour == "hang":
-            time.sleep(1.5)
+            time.sleep(HANGS_SECONDS)
             self.close_connection = True
             return
         if behaviour == "slow":
