@@ -238,8 +238,8 @@ class Provider(Protocol[E_contra]):
     def send(self, envelopes: Sequence[E_contra], *, deadline: float) -> list[Receipt]:
         """Send each envelope and return one receipt per envelope, in the same order.
 
-        `deadline` is a `time.monotonic()` value, checked before each HTTP call: later ones are not
-        made and their receipts are REFUSED. Trouble at the provider never raises.
+        `deadline` is a `time.monotonic()` value. No call goes on after it, and none begins that it would leave no
+        time for an answer: the receipts of those are REFUSED. Trouble at the provider never raises.
         """
         ...
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from campaigns.providers.base import Outcome, Receipt
+from campaigns.providers.pace import Pace
 from campaigns.providers.transport import DeadlinePassedError, MaybeSentError, NotSentError
 
 log = structlog.get_logger(__name__)
@@ -57,22 +58,31 @@ def refused(envelopes: Sequence[HasMessageId], detail: str, retry_after: float |
 class Lanes(Generic[E]):
     """The threads of one adapter."""
 
-    def __init__(self, provider: str, lanes: int) -> None:
+    def __init__(self, provider: str, lanes: int, *, timeout_seconds: float) -> None:
         self._provider = provider
         self._lanes = max(1, lanes)
+        self._timeout_seconds = timeout_seconds
         self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix=f"send-{provider}")
 
-    def run(self, groups: Sequence[Sequence[E]], work: Work[E], *, deadline: float) -> list[list[Receipt]]:
+    def run(
+        self, groups: Sequence[Sequence[E]], work: Work[E], *, deadline: float, pace: Pace | None = None
+    ) -> list[list[Receipt]]:
         """Return the receipts of each group, in the order of the groups; `work` keeps to the deadline (monotonic)."""
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in groups]
         turn = iter(range(len(groups)))
-        shared = Shared(deadline)
+        shared = Shared(deadline, self._timeout_seconds)
+
+        def paced(group: Sequence[E], number: int) -> list[Receipt]:
+            if pace is not None:
+                pace.wait(shared.begins_before)
+            return work(group, number)
+
         if len(groups) > 1:
             width = min(self._lanes, len(groups))
-            list(self._pool.map(lambda _: self._lane(groups, results, turn, work, shared), range(width)))
+            list(self._pool.map(lambda _: self._lane(groups, results, turn, paced, shared), range(width)))
         else:
-            self._lane(groups, results, turn, work, shared)
+            self._lane(groups, results, turn, paced, shared)
         self.log(results, started)
         return results
 
@@ -90,7 +100,7 @@ class Lanes(Generic[E]):
     ) -> None:
         for number in turn:  # `next` on a range iterator is atomic: each number goes to one lane
             group = groups[number]
-            results[number] = shared.refuse(group) if shared.stopped else self._one(group, number, work, shared)
+            results[number] = self._one(group, number, work, shared) if shared.may_begin() else shared.refuse(group)
 
     def _one(self, group: Sequence[E], number: int, work: Work[E], shared: "Shared") -> list[Receipt]:
         try:
@@ -133,11 +143,20 @@ class Lanes(Generic[E]):
 class Shared:
     """What the lanes of one run tell each other."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, timeout_seconds: float) -> None:
         self._deadline = deadline
-        self.stopped = False
+        # A call that the deadline cuts off leaves all of its messages in doubt, one that does not begin leaves none. The
+        # last one begins when its whole time-out is left, or half of the time where that is less.
+        self.begins_before = deadline - min(timeout_seconds, max(0.0, deadline - time.monotonic()) / 2)
+        self._stopped = False
         self._detail = ""
         self._retry_after: float | None = None
+
+    def may_begin(self) -> bool:
+        """Tell whether another call makes sense."""
+        if not self._stopped and time.monotonic() >= self.begins_before:
+            self.stop("the deadline would leave no time for an answer", None)
+        return not self._stopped
 
     @property
     def over(self) -> bool:
@@ -148,7 +167,7 @@ class Shared:
         """Spare the calls that have not started."""
         self._detail = f"{NOT_CALLED}{detail}"
         self._retry_after = retry_after
-        self.stopped = True
+        self._stopped = True
 
     def refuse(self, group: Sequence[HasMessageId]) -> list[Receipt]:
         """Return the receipts of calls that were spared."""

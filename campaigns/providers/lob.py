@@ -59,7 +59,7 @@ class Lob:
         self._base_url = base_url
         self._api_key = api_key
         self._transport = Transport(base_url, connections=connections, timeout_seconds=timeout_seconds)
-        self._lanes: Lanes[PostcardEnvelope] = Lanes(self.name, connections)
+        self._lanes: Lanes[PostcardEnvelope] = Lanes(self.name, connections, timeout_seconds=timeout_seconds)
         self._pace = pace or Pace(REQUESTS_PER_PERIOD, PERIOD_SECONDS)
         key = api_key.get_secret_value() if api_key else ""
         self._headers = {
@@ -72,7 +72,7 @@ class Lob:
         """Send each envelope; one receipt per envelope, in order."""
         groups = [[envelope] for envelope in envelopes]
         found = self._lanes.run(
-            groups, lambda group, call: [self._send_one(group[0], call, deadline)], deadline=deadline
+            groups, lambda group, call: [self._send_one(group[0], call, deadline)], deadline=deadline, pace=self._pace
         )
         return [receipt for receipts in found for receipt in receipts]
 
@@ -126,7 +126,6 @@ class Lob:
 
     def _send_one(self, envelope: PostcardEnvelope, call: int, deadline: float) -> Receipt:
         body = orjson.dumps(body_for(envelope))
-        self._pace.wait(deadline)
         answer = self._transport.call(
             "POST",
             "/v1/postcards",

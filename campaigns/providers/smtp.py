@@ -31,7 +31,7 @@ class Smtp:
         self.window = window
         self._url = url.get_secret_value() if url else ""
         self._timeout_seconds = timeout_seconds
-        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections)
+        self._lanes: Lanes[EmailEnvelope] = Lanes(self.name, connections, timeout_seconds=timeout_seconds)
         self._connections = Connections(self._url, connections)
 
     def send(self, envelopes: Sequence[EmailEnvelope], *, deadline: float) -> list[Receipt]:

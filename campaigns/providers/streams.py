@@ -133,7 +133,7 @@ class StreamLanes(Generic[E]):
 
     def __init__(self, provider: str, base_url: str, *, connections: int, timeout_seconds: float) -> None:
         parts = urlsplit(base_url.rstrip("/"))
-        self._lanes: Lanes[E] = Lanes(provider, 1)
+        self._lanes: Lanes[E] = Lanes(provider, 1, timeout_seconds=timeout_seconds)
         self._host, self._secure = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
         self._connections = max(1, connections)
@@ -192,19 +192,19 @@ class StreamLanes(Generic[E]):
     ) -> list[list[Receipt]]:
         started = time.monotonic()
         results: list[list[Receipt]] = [[] for _ in groups]
-        turn, shared = iter(range(len(groups))), Shared(deadline)
+        turn, shared = iter(range(len(groups))), Shared(deadline, self._timeout_seconds)
 
         async def lane() -> None:
             async with self._turns:
                 stream: Stream | None = None
                 for number in turn:
                     group = groups[number]
-                    if shared.stopped:
+                    if not shared.may_begin():
                         results[number] = shared.refuse(group)
                         continue
                     try:
                         made = request_of(group)
-                        if pace is not None and (wait := pace.turn(deadline)):
+                        if pace is not None and (wait := pace.turn(shared.begins_before)):
                             await asyncio.sleep(wait)
                         stream = await self._usable(stream, deadline)
                         answer = await stream.call(made, self._seconds(deadline))

@@ -199,6 +199,16 @@ def test_the_deadline_stops_a_long_window_and_tells_made_calls_from_others(
         assert receipt.outcome is Outcome.UNKNOWN or called == (receipt.outcome is Outcome.ACCEPTED)
 
 
+def test_a_provider_that_became_slow_leaves_nobody_in_doubt(case: Case, wire: Wire) -> None:
+    # A second call on a connection would be answered after two seconds, and so after the deadline.
+    wire.behaviour, wire.slow_seconds = "slow", 1.0
+    provider = case.make(wire.url, 20.0)
+    receipts = provider.send([case.envelope(n) for n in range(200)], deadline=soon(1.9))
+    provider.close()
+    assert outcomes(receipts) == {Outcome.ACCEPTED, Outcome.REFUSED}
+    assert not any(is_trouble(receipt) for receipt in receipts)
+
+
 def test_a_bad_key_is_refused_not_rejected_and_spares_the_rest(case: Case, provider: Any, wire: Wire) -> None:
     wire.behaviour = "settings"
     receipts = provider.send([case.envelope(n) for n in range(40)], deadline=soon())

@@ -30,6 +30,7 @@ class Wire:
     behaviour: str = "accept"
     calls: list[Call] = field(default_factory=list)
     connections: int = 0
+    slow_seconds: float = 0.15
     # (status, headers, body) per behaviour that answers
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     refuse_where: bytes | None = None  # refuse for good the calls whose body holds this
@@ -59,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if behaviour == "slow":
-            time.sleep(0.15)
+            time.sleep(wire.slow_seconds)
             behaviour = "accept"
         status, headers, answer = wire.answers[behaviour]
         self.send_response(status)
