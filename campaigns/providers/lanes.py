@@ -145,8 +145,8 @@ class Shared:
 
     def __init__(self, deadline: float, timeout_seconds: float) -> None:
         self._deadline = deadline
-        # A call that the deadline cuts off leaves all of its messages in doubt, one that does not begin leaves none. The
-        # last one begins when its whole time-out is left, or half of the time where that is less.
+        # A call that the deadline cuts off leaves all of its messages in doubt, one that does not begin leaves none.
+        # The last one begins when its whole time-out is left, or half of the time where that is less.
         self.begins_before = deadline - min(timeout_seconds, max(0.0, deadline - time.monotonic()) / 2)
         self._stopped = False
         self._detail = ""

@@ -118,14 +118,14 @@ def test_a_migration_gives_way_to_those_who_use_the_table_and_comes_when_they_ar
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_a_rolling_deployment_with_a_migration_loses_and_doubles_nothing(
     database: str, install: Install, next_release: None
 ) -> None:
-    people = 6000
+    people = 14_000
     # Slow enough to be there for the migration, in few calls: a provider that is too busy would be what is measured.
     slowly = {"email_messages_per_call": "3", "provider_connections": "4"}
-    installation = install({"sendgrid": {"latency_ms": 400}}, **slowly)
+    installation = install({"sendgrid": {"latency_ms": 600}}, **slowly)
     installation.start_api()
     a_campaign_on(Channel.EMAIL, people)
     installation.start_beat()
@@ -145,7 +145,7 @@ def test_a_rolling_deployment_with_a_migration_loses_and_doubles_nothing(
     assert accepted(installation) < people, "the migration came after the work"
     for place in range(2):
         workers[place] = replace(installation, workers[place])
-    rest(120)
+    rest(240)
     expect_everybody_once(installation, people)
     installation.wait_until_idle()
     # A webhook that met the migration was answered 503, and comes again.
