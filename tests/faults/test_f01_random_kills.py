@@ -36,8 +36,8 @@ def test_killed_workers_lose_nobody_and_tell_nobody_twice(
     # On a machine too busy to send anything within 200 ms the small run would otherwise never end.
     most = 20 if people < 500 else 5_000
     kills = keep_killing(crowd, random.Random(7), every=0.2, most=most, until=lambda: open_messages() <= people // 10)
-    # Whoever planned may have been killed at each try until now, and what PostgreSQL still does for the dead comes first:
-    # tables that nobody has analysed yet make it slow to find out who is planned already.
+    # Whoever planned may have been killed at each try until now, and what PostgreSQL still does for the dead comes
+    # first: tables that nobody has analysed yet make it slow to find out who is planned already.
     until(lambda: planned() == people, seconds=180, what="a plan for everybody")
     rest(120)
     for worker in crowd:
