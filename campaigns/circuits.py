@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.providers.base import Outcome, Provider, Receipt
-from campaigns.providers.lanes import NOT_CALLED
+from campaigns.providers.lanes import NOT_CALLED, was_called
 from outreach.settings import get_settings
 from outreach.vocabulary import Channel
 
@@ -121,8 +121,4 @@ def is_trouble(receipt: Receipt) -> bool:
     """Tell whether a call was made for this message and failed on the provider's side, for now."""
     if receipt.outcome is Outcome.UNKNOWN:
         return True
-    return (
-        receipt.outcome is Outcome.REFUSED
-        and receipt.status_code != TOO_MANY_REQUESTS
-        and not (receipt.detail or "").startswith(NOT_CALLED)
-    )
+    return receipt.outcome is Outcome.REFUSED and receipt.status_code != TOO_MANY_REQUESTS and was_called(receipt)

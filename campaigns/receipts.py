@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from campaigns.providers.base import Outcome, Receipt
-from campaigns.providers.lanes import NOT_CALLED
+from campaigns.providers.lanes import was_called
 from campaigns.sending_counts import count
 from outreach import clock
 
@@ -111,7 +111,7 @@ def _try_again(
     """Queue refused messages for later, or give them up after too many tries."""
     now = clock.now(session)
     # What was never called, for want of time or of a turn at the rate limit, has not been tried.
-    counts = not probes and any(not (r.detail or "").startswith(NOT_CALLED) for r in refused)
+    counts = not probes and any(was_called(receipt) for receipt in refused)
     if counts and claim_tries + 1 >= MOST_TRIES:
         session.execute(_GIVE_UP, {"ids": ids, "now": now})
         return

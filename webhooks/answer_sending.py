@@ -180,6 +180,7 @@ def _settle_doubts() -> None:
         with transaction() as session:
             row = session.get_one(OperatorAnswer, answer_id)
             tries, asked = row.tries, (row.address, row.called_at or row.written_at, row.text)
+            # None is written down for a call of an older release, which knew the first provider only.
             sender = sender_named(row.channel, row.provider or sender_for(row.channel).provider.name)
         found = sender.provider.look_up(answer_id, *asked) if sender else LookUp(Search.UNABLE)
         with transaction() as session:

@@ -55,6 +55,11 @@ def refused(envelopes: Sequence[HasMessageId], detail: str, retry_after: float |
     return [Receipt(e.message_id, Outcome.REFUSED, detail=detail, retry_after_seconds=retry_after) for e in envelopes]
 
 
+def was_called(receipt: Receipt) -> bool:
+    """Tell whether the provider was asked, or at least tried, for this message."""
+    return not (receipt.detail or "").startswith(NOT_CALLED)
+
+
 class Lanes(Generic[E]):
     """The threads of one adapter."""
 

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from campaigns.providers.base import LookUp, Outcome, Provider, Receipt, Search
-from campaigns.providers.lanes import NOT_CALLED
+from campaigns.providers.lanes import was_called
 from outreach.errors import InvalidInput
 from outreach.vocabulary import Channel
 
@@ -123,7 +123,7 @@ class WeightedSenders:
         """
         sender = next(sender for sender in self._senders if sender.label == label)
         receipts = sender.provider.send(envelopes, deadline=deadline)
-        refused = [r for r in receipts if r.outcome is Outcome.REFUSED and not (r.detail or "").startswith(NOT_CALLED)]
+        refused = [r for r in receipts if r.outcome is Outcome.REFUSED and was_called(r)]
         if not refused or any(r.status_code == 429 for r in receipts):
             return receipts, set()
         failed = {label}
